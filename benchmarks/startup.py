@@ -1,0 +1,32 @@
+"""How long until the first answer, and what the idle system weighs, per placement."""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.report import report
+from benchmarks.servers import running_omma
+
+
+def main() -> None:
+    """Start and stop each configuration several times; report every start."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--config", nargs="*", default=["config/local.yaml", "config/split.yaml"])
+    args, _ = parser.parse_known_args()
+    rows: list[dict[str, object]] = []
+    for _ in range(args.rounds):
+        for config in args.config:
+            with running_omma(Path(config)) as server:
+                rows.append(
+                    {
+                        "what": config,
+                        "ready_s": server.ready_s,
+                        "idle_pss_mb": server.idle_mb,
+                        "processes": len(server.pids),
+                    }
+                )
+    report("startup", "from `omma up` to a healthy answer", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""What start and stop say to the person at the terminal."""
+
+import sys
+from pathlib import Path
+
+from deployments.instance import Instance
+
+READY = """\
+omma is ready after {took_s:.0f} s ({processes} processes, {memory_mb:.0f} MB)
+  API        {url}
+  docs       {url}/docs
+  dashboard  {dashboard_url}  (`{command} dashboard` prints its token)
+  data       {home}
+  command    {command}
+Ctrl-C or `{command} down` stops it."""
+
+
+def say(text: str) -> None:
+    """Tell the person something, now."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def ready_message(instance: Instance, took_s: float, memory_mb: float) -> str:
+    """Where everything is."""
+    return READY.format(
+        took_s=took_s,
+        processes=len(instance.processes),
+        memory_mb=memory_mb,
+        url=instance.url,
+        dashboard_url=instance.dashboard_url,
+        home=instance.home,
+        command=_near(Path(sys.executable).with_name("omma")),
+    )
+
+
+def _near(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

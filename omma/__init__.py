@@ -1,0 +1,1 @@
+"""Visual recognition of faces, people, images, classes and cards; no serving framework in it."""

@@ -1,0 +1,85 @@
+"""Request bodies, read as they arrive and never past their limit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from omma.api.admission import Ticket
+from omma.domain.errors import TooManyBytes, UnsupportedMediaType, UploadTimeout
+
+MIN_BYTES_PER_S = 2**20  # a large upload over a slow line is honest, an idle one is not
+
+
+def media_type(request: Request) -> str:
+    """The Content-Type without its parameters, in lower case; empty when none was sent."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_empty(request: Request) -> bool:
+    """Whether the headers already say that no body follows."""
+    headers = request.headers
+    return headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How a body may come; ``ticket`` holds the room for it."""
+
+    max_bytes: int
+    timeout_s: float
+    ticket: Ticket
+    envelope_bytes: int = 0  # on top of the limit, for what a form or JSON wraps around images
+    window_bytes: int | None = None  # held at once of a body that is used up as it comes; or all
+
+
+async def chunks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
+    """The body in pieces, none of them empty.
+
+    Raises `TooManyBytes` by its header, or as soon as it is counted; `UploadTimeout` when it takes
+    longer than ``timeout_s`` and what `MIN_BYTES_PER_S` allows for the bytes that have come. Time
+    that the reader spends between two pieces is its own.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("expected a body without Content-Encoding")
+    _make_room(_stated_length(request), limits)
+    stream, size = aiter(request.stream()), 0
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + limits.timeout_s
+    try:
+        while chunk := await _next(stream, deadline + size / MIN_BYTES_PER_S):
+            size += len(chunk)
+            _make_room(size, limits)
+            arrived_at = clock()
+            yield chunk
+            deadline += clock() - arrived_at
+    except TimeoutError:
+        raise UploadTimeout(f"{size} bytes of the body came within the time limit") from None
+
+
+async def _next(stream: AsyncIterator[bytes], deadline: float) -> bytes:
+    async with asyncio.timeout_at(deadline):
+        return await anext(stream, b"")
+
+
+def _stated_length(request: Request) -> int:
+    stated = request.headers.get("content-length", "")
+    return int(stated) if stated.isascii() and stated.isdigit() else 0
+
+
+def _make_room(size_bytes: int, limits: BodyLimits) -> None:
+    if size_bytes > limits.max_bytes + limits.envelope_bytes:
+        raise over(limits.max_bytes)
+    window = size_bytes if limits.window_bytes is None else limits.window_bytes
+    limits.ticket.hold(min(size_bytes, window))
+
+
+async def read(request: Request, limits: BodyLimits) -> bytes:
+    """The whole body, as `chunks` reads it."""
+    return b"".join([chunk async for chunk in chunks(request, limits)])
+
+
+def over(max_bytes: int) -> TooManyBytes:
+    """The error that names the limit."""
+    return TooManyBytes(f"expected at most {max_bytes} bytes")

@@ -1,0 +1,112 @@
+"""Many pictures sent at once, one line written for each as its answer comes."""
+
+import asyncio
+import sys
+from asyncio import FIRST_COMPLETED
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import orjson
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from omma.cli.drawing import draw_faces, save_beside
+from omma.cli.pictures import Picture
+from omma.client import AnswerTimeout, RequestRefused
+from omma.wire.faces import DetectAnswer, EmbedAnswer
+from omma.wire.problems import Problem
+
+Ask = Callable[[bytes], Awaitable[BaseModel]]
+
+
+class Failure(BaseModel):
+    """What went wrong on this side of the wire."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one picture, as written; exactly one of ``result`` and ``error``."""
+
+    path: str
+    result: BaseModel | None = None
+    error: Problem | Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is done with each picture."""
+
+    ask: Ask
+    concurrency: int
+    draw_to: Path | None = None
+
+    async def over(self, pictures: Sequence[Picture]) -> int:
+        """Write one JSON line a picture, as they are answered; the number that failed."""
+        failed, todo = 0, iter(pictures)
+        running: set[asyncio.Task[Line]] = set()
+        done: set[asyncio.Task[Line]] = set()
+        with _progress() as bar:
+            task = bar.add_task("pictures", total=len(pictures))
+            try:
+                while running := running | self._begin(todo, len(running)):
+                    done, running = await asyncio.wait(running, return_when=FIRST_COMPLETED)
+                    for line in [each.result() for each in done]:
+                        failed += line.error is not None
+                        _write(line)
+                        bar.advance(task)
+            finally:
+                await _cancel(running | done)  # several may have found no server at once
+        return failed
+
+    def _begin(self, todo: Iterator[Picture], running: int) -> set[asyncio.Task[Line]]:
+        """Keep as many under way as the concurrency says."""
+        free = self.concurrency - running
+        return {asyncio.create_task(self._line(picture)) for picture in islice(todo, free)}
+
+    async def _line(self, picture: Picture) -> Line:
+        path = str(picture.path)
+        try:
+            data = await asyncio.to_thread(picture.path.read_bytes)
+            answer = await self.ask(data)
+            if self.draw_to:
+                await asyncio.to_thread(_draw, data, answer, self.draw_to, picture.name)
+        except RequestRefused as error:
+            return Line(path, error=error.problem)
+        except AnswerTimeout as error:
+            return Line(path, error=Failure(code="timeout", detail=str(error)))
+        except OSError as error:
+            return Line(path, error=Failure(code="file_error", detail=str(error)))
+        return Line(path, result=answer)
+
+
+def _draw(data: bytes, answer: BaseModel, folder: Path, name: Path) -> None:
+    if isinstance(answer, DetectAnswer | EmbedAnswer):
+        save_beside(draw_faces(data, answer.faces), folder, name)
+
+
+async def _cancel(tasks: set[asyncio.Task[Line]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write(line: Line) -> None:
+    outcome = {"result": line.result} if line.result else {"error": line.error}
+    values = {key: value.model_dump(exclude_none=True) for key, value in outcome.items() if value}
+    sys.stdout.buffer.write(orjson.dumps({"path": line.path, **values}) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _progress() -> Progress:
+    """On standard error, so that the lines may be piped; and only where somebody looks."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )

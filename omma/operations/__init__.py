@@ -1,0 +1,1 @@
+"""What the system can do with images: each operation declared once."""

@@ -1,0 +1,175 @@
+"""What an operation is: everything else about it follows from this."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from omma.domain.errors import InvalidInput, OmmaError
+from omma.domain.faces import Lane
+from omma.domain.jobs import EntityKind, Json
+from omma.domain.tokens import SUPPORT
+from omma.ports.operations import Kept
+from omma.services.faces import FaceService
+from omma.services.images import ImageService
+from omma.wire.operations import Answer
+
+CANCELLED = "cancelled"  # nobody waited for the answer any more
+
+Params = TypeVar("Params", bound=BaseModel)
+Outcome = TypeVar("Outcome")
+
+
+class ActionType(StrEnum):
+    """What kind of work an operation is, in the words of the gateway's records."""
+
+    FACE_DETECTION = "face_detection"
+    FACE_EMBEDDING = "face_embedding"
+    IMAGE_EMBEDDING = "image_embedding"
+    CONTENT_ANALYSIS = "content_analysis"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The services that operations run on."""
+
+    faces: FaceService
+    images: ImageService
+
+
+def _any(_capabilities: Capabilities, _params: Any) -> None:
+    """Whatever has the shape of the parameters will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[Params, Outcome]):
+    """One thing the system does with an image.
+
+    From it follow its job type, its method on the app handle, its row in the registry, what is
+    recorded of each job, its metrics; and, where it has an ``answer``, its route
+    ``POST /api/v1/{noun}/{verb}`` and its command ``omma {noun} {verb}``.
+    """
+
+    name: str
+    noun: str  # in the plural: faces, images
+    verb: str
+    summary: str
+    params: type[Params]
+    run: Callable[
+        [Capabilities, Sequence[bytes], Params, Lane], Awaitable[list[Outcome | OmmaError]]
+    ]
+    keep: Callable[[Outcome, str], Kept]
+    measure: Callable[[Outcome], Json]
+    # What its route writes, of the annotated type; None where route and command are by hand.
+    answer: Callable[[Outcome, Params], Answer] | None = None
+    require: Callable[[Capabilities, Params], None] = _any  # raises what no image could change
+    permission: str = SUPPORT
+    entity: EntityKind = EntityKind.IMAGE
+    action: ActionType = ActionType.CONTENT_ANALYSIS
+
+    @property
+    def has_own_route(self) -> bool:
+        """Whether its route and its command are written by hand, as a contract documents them."""
+        return self.answer is None
+
+    @property
+    def path(self) -> str:
+        """Where it answers at once."""
+        return f"/api/v1/{self.noun}/{self.verb}"
+
+    @property
+    def handle_method(self) -> str:
+        """What it is called on the application's handle."""
+        return f"{self.verb}_{self.noun}"
+
+    def read(self, params: Json) -> Params:
+        """``params`` typed and checked, or `InvalidInput`."""
+        try:
+            return self.params.model_validate(params, extra="forbid")
+        except ValidationError as error:
+            raise InvalidInput(_mistakes(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """How one call of an operation went."""
+
+    operation: str
+    lane: Lane
+    images: int
+    errors: tuple[str, ...]  # codes, one for each image that has no answer
+    took_s: float
+
+
+Observe = Callable[[Observation], None]
+
+
+def unobserved(_observation: Observation) -> None:
+    """Nobody counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundOperation:
+    """`JobHandler` over an operation and the services it runs on."""
+
+    operation: Operation[Any, Any]
+    capabilities: Capabilities
+    observe: Observe = unobserved
+
+    def check(self, params: Json) -> Json:
+        """See `JobHandler`."""
+        typed = self.operation.read(params)
+        self.operation.require(self.capabilities, typed)
+        return typed.model_dump(mode="json")
+
+    async def run(
+        self, images: Sequence[bytes], params: Json, *, lane: Lane
+    ) -> list[Any | OmmaError]:
+        """See `JobHandler`."""
+        return await self.run_typed(images, self.operation.read(params), lane=lane)
+
+    async def run_typed(
+        self, images: Sequence[bytes], params: BaseModel, *, lane: Lane
+    ) -> list[Any | OmmaError]:
+        """The same for parameters that are checked."""
+        run = self.operation.run
+        return await self.observed(
+            lambda: run(self.capabilities, images, params, lane), len(images), lane=lane
+        )
+
+    async def observed(
+        self, work: Callable[[], Awaitable[list[Outcome | OmmaError]]], images: int, *, lane: Lane
+    ) -> list[Outcome | OmmaError]:
+        """What ``work`` answers, counted as this operation's."""
+        started = time.perf_counter()
+        errors = (OmmaError.code,) * images  # of all, should it raise what nobody foresaw
+        try:
+            outcomes = await work()
+            errors = tuple(each.code for each in outcomes if isinstance(each, OmmaError))
+        except OmmaError as error:
+            errors = (error.code,) * images
+            raise
+        except asyncio.CancelledError:
+            errors = (CANCELLED,) * images
+            raise
+        finally:
+            took_s = time.perf_counter() - started
+            self.observe(Observation(self.operation.name, lane, images, errors, took_s))
+        return outcomes
+
+    def keep(self, outcome: Any, folder: str) -> Kept:
+        """See `JobHandler`."""
+        return self.operation.keep(outcome, folder)
+
+    def measure(self, outcome: Any) -> Json:
+        """See `JobHandler`."""
+        return self.operation.measure(outcome)
+
+
+def _mistakes(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)

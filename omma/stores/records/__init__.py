@@ -1,0 +1,1 @@
+"""Records in SQL: SQLite on one node, PostgreSQL on any number."""

@@ -1,0 +1,1 @@
+"""Places that publish models: package registries, web servers, folders."""

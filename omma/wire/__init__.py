@@ -1,0 +1,1 @@
+"""What crosses the wire: pydantic models shared by the API and its client."""

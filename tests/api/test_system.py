@@ -1,0 +1,64 @@
+import re
+
+import pytest
+
+from omma.domain.status import SystemState
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(SystemState.HEALTHY, 200), (SystemState.DEGRADED, 200), (SystemState.STARTING, 503)],
+)
+async def test_health_tells_the_state(client, status, state, code):
+    status.state = state
+
+    answer = await client.get("/health")
+
+    assert answer.status_code == code
+    assert answer.json() == {
+        "status": state,
+        "version": "1.2.3",
+        "model_loaded": code == 200,
+        "gpu_available": False,
+        "deployments": {"Ingress": "HEALTHY"},
+        "database": "healthy",
+        "worker": "unknown",
+        "queue_size": 0,
+        "suggested_polling_interval": 30,
+    }
+    assert ("retry-after" in answer.headers) == (code == 503)
+
+
+async def test_metrics_are_prometheus_text(client):
+    answer = await client.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert answer.text.endswith("up 1\n")
+
+
+async def test_the_front_page_tells_programs_what_listens(client):
+    answer = await client.get("/")
+
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ok"
+    assert answer.json()["service"] == "omma"
+    assert answer.json()["docs_url"] == "/docs"
+
+
+async def test_the_front_page_sends_browsers_to_the_docs(client):
+    answer = await client.get("/", headers=BROWSER)
+
+    assert answer.status_code == 302
+    assert answer.headers["location"].endswith("docs")
+
+
+async def test_the_docs_load_nothing_from_elsewhere(client):
+    page = (await client.get("/docs")).text
+
+    links = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page)
+    assert len(links) >= 4
+    for link in links:
+        assert "//" not in link
+        assert (await client.get(f"/{link}")).status_code == 200

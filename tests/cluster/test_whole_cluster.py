@@ -1,0 +1,109 @@
+"""Every process of a server dies at once, amid its work; the next one ends what was begun."""
+
+import asyncio
+import os
+import signal
+import uuid
+from contextlib import suppress
+from hashlib import sha256
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from omma.stores.records.tables import jobs
+from tests.cluster.test_jobs import configure, media
+from tests.databases import opened
+from tests.drill.verdict import all_ended, each_ended_once, eventually, files, lost, swept
+from tests.servers import SPLIT, bright_patches
+
+__all__ = ["media"]
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+JOBS = 150
+CALLERS = 4
+BEFORE = 30  # jobs that have ended when everything dies
+
+
+@pytest.fixture
+def server(new_server, media, database_url, monkeypatch):
+    monkeypatch.setenv("OMMA_DATABASE__URL", database_url)
+    server = new_server()
+    configure(server, SPLIT, media)
+    server.start()
+    server.await_ready()
+    yield server
+    server.close()
+
+
+async def test_jobs_of_a_cluster_that_died_at_once_are_ended_once_by_the_next(server, database_url):
+    keys = [str(uuid.uuid4()) for _ in range(JOBS)]
+    async with opened(database_url) as database:
+        submitting = asyncio.create_task(submit_all(server, keys))
+        await eventually(lambda: is_in_the_midst(database))
+        kill(server)
+        answered = await submitting
+        before = await ended_jobs(database)
+        await asyncio.to_thread(come_back, server)
+        ids = await submit_all(server, keys)
+        await all_ended(database)
+        await each_ended_once(database, ids)
+        cut_off = await lost(database)
+    await swept(database_url, server.home / "blobs")
+
+    assert BEFORE <= before < JOBS
+    assert cut_off  # or nothing was at work when everything died
+    assert set(filter(None, answered)) <= set(ids)
+    assert set(files(server.home / "blobs")) == expected(ids)
+
+
+async def submit_all(server, keys):
+    """The id of each job; None where no answer came."""
+    turns = asyncio.Semaphore(CALLERS)
+    image = bright_patches(2)
+
+    async def submit(client, key):
+        async with turns:
+            with suppress(httpx.TransportError):
+                answer = await client.post(
+                    "/job/face_detection",
+                    files={"file": ("a.jpg", image)},
+                    headers={"Idempotency-Key": key},
+                )
+                assert answer.status_code in {200, 201}, answer.text
+                return answer.json()["job_id"]
+
+    url = f"http://127.0.0.1:{server.port}"
+    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+        return await asyncio.gather(*(submit(client, key) for key in keys))
+
+
+async def is_in_the_midst(database):
+    return await ended_jobs(database) >= BEFORE
+
+
+async def ended_jobs(database):
+    query = select(func.count()).select_from(jobs).where(jobs.c.status == "completed")
+    async with database.read() as connection:
+        return await connection.scalar(query)
+
+
+def kill(server):
+    """The command, the server, Ray, every replica: before any of them can react."""
+    for pid in [server.process.pid, *(process.pid for process in server.processes)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    server.process.wait()
+
+
+def come_back(server):
+    server.start()
+    server.await_ready()
+
+
+def expected(ids):
+    """The paths of every file there should be."""
+    results = {f"jobs/{job_id}/faces/{number}.jpg" for job_id in ids for number in range(2)}
+    digest = sha256(bright_patches(2)).hexdigest()[:32]
+    return results | {f"uploads/{job_id}/0-{digest}" for job_id in ids}
