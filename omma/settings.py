@@ -309,6 +309,108 @@ class AuthSettings(_Group):
         return bool(self.public_key_path or self.jwks or self.secret.get_secret_value())
 
 
+class CardSourceSettings(_Group):
+    """Where cards and their pictures come from."""
+
+    type: Literal["none", "sample", "scryfall", "folder"] = Field(
+        default="sample", description="sample: a small set that omma draws itself, to try with."
+    )
+    url: str = Field(
+        default="https://api.scryfall.com", description="Of Scryfall's API, or of a mirror."
+    )
+    bulk: str = Field(default="default_cards", description="Which of Scryfall's bulk files.")
+    language: str = Field(default="en", description="Of Scryfall's cards; empty for all.")
+    contact: str = Field(
+        default="", description="Of who runs this, for the User-Agent: an address or a URL."
+    )
+    folder: Path | None = Field(
+        default=None, description="Of images, with a table cards.csv or cards.json beside them."
+    )
+    requests_per_s: PositiveFloat = Field(
+        default=8.0, description="Of the API, by one process; Scryfall asks for at most ten."
+    )
+    max_image_bytes: PositiveInt = 20 * 1024 * 1024
+    timeout_s: PositiveFloat = 30.0
+
+    @model_validator(mode="after")
+    def _a_folder_source_names_its_folder(self) -> Self:
+        if self.type == "folder" and self.folder is None:
+            raise ValueError("expected folder to be set where type is folder")
+        return self
+
+
+class CardSettings(_Group):
+    """How cards are recognised."""
+
+    enabled: bool = True
+    colocated: bool = Field(
+        default=False, description="Recognise cards inside the ingress replica."
+    )
+    threads: PositiveInt = Field(default=1, description="Threads of one look-up in the index.")
+    streams: PositiveInt = Field(default=2, description="Images looked at at once.")
+    max_batch: PositiveInt = Field(default=8, description="Most images in one look-up.")
+    gpu: Literal["auto", "never"] = "auto"
+    max_cards: PositiveInt = Field(
+        default=30, description="Most cards that a request may ask for in one photograph."
+    )
+    poll_interval_s: PositiveFloat = Field(
+        default=1.0, description="How often a replica looks for a new snapshot."
+    )
+    session_s: PositiveFloat = Field(
+        default=55 * 60.0, description="How long a mobile session stays open."
+    )
+    max_sessions: PositiveInt = Field(default=10_000, description="Most that are open at once.")
+    source: CardSourceSettings = CardSourceSettings()
+
+
+class GateSettings(_Group):
+    """When a new snapshot is good enough to be served."""
+
+    canaries: PositiveInt = Field(default=200, description="Query images; corrections come on top.")
+    max_corrections: NonNegativeInt = Field(default=200, description="The newest of them.")
+    min_accuracy: UnitFraction = Field(default=0.9, description="Whatever the running one has.")
+    max_accuracy_drop: UnitFraction = Field(
+        default=0.01, description="Below the accuracy of the snapshot that is served."
+    )
+    max_latency_ratio: PositiveFloat = Field(
+        default=1.5, description="Of the median query, new to running; 10 ms are always granted."
+    )
+    max_loss: UnitFraction = Field(
+        default=0.05, description="Part of the running snapshot's items that may be gone."
+    )
+
+
+class IndexSettings(_Group):
+    """How indexes are rebuilt, judged and kept."""
+
+    schedule: str = Field(
+        default="0 2 * * *", description="Cron expression of the nightly rebuild; empty for never."
+    )
+    time_zone: str = Field(default="UTC", description="Of the schedule, as Europe/Berlin.")
+    work_dir: Path | None = Field(
+        default=None, description="Downloads and local copies; empty for `indexes` under `home`."
+    )
+    shard_items: PositiveInt = Field(default=256, description="Faces that one task looks at.")
+    max_tasks: NonNegativeInt = Field(
+        default=0, description="Tasks at once; 0 for as many as the cluster has cores."
+    )
+    max_tries: PositiveInt = Field(default=3, description="Of a picture that fails, over nights.")
+    keep: PositiveInt = Field(default=3, description="Snapshots kept beside the published one.")
+    serving_ttl_s: PositiveFloat = Field(
+        default=60.0, description="A replica silent for so long serves nothing."
+    )
+    bundle_url: str = Field(
+        default="", description="Fetched and imported when no snapshot exists: a zip, or a folder."
+    )
+    lease_s: PositiveFloat = Field(
+        default=60.0, description="A rebuild silent for so long has lost its right to run."
+    )
+    redis_url: str = Field(
+        default="", repr=False, description="Keeps the rebuild's lock; empty for the database."
+    )
+    gate: GateSettings = GateSettings()
+
+
 class AdmissionSettings(_Group):
     """How much work may wait before more is refused with 503."""
 
@@ -343,6 +445,8 @@ class Settings(BaseSettings):
     urls: UrlSettings = UrlSettings()
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    cards: CardSettings = CardSettings()
+    indexes: IndexSettings = IndexSettings()
     database: DatabaseSettings = DatabaseSettings()
     blobs: BlobSettings = BlobSettings()
     jobs: JobSettings = JobSettings()
@@ -367,6 +471,11 @@ class Settings(BaseSettings):
     def blobs_url(self) -> str:
         """Where the files are, always said."""
         return self.blobs.url or str(self.home.absolute() / "blobs")
+
+    @property
+    def work_dir(self) -> Path:
+        """Where downloads and local copies of indexes lie, always said."""
+        return self.home.absolute() / (self.indexes.work_dir or "indexes")
 
     @property
     def media_folder(self) -> Path | None:

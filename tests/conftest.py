@@ -1,5 +1,9 @@
 """Fixtures of every suite."""
 
+import logging
+
+import pytest
+
 from tests.databases import (
     clock,
     database,
@@ -31,3 +35,12 @@ __all__ = [
     "sqlite_url",
     "timed_database",
 ]
+
+
+@pytest.fixture(autouse=True)
+def own_loggers():
+    """Loggers as a fresh process has them: replicas built in other tests take them over."""
+    for name in ("omma", "deployments"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.NOTSET)

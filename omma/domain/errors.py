@@ -21,11 +21,18 @@ OmmaError
 │   ├── JobNotFound
 │   ├── BatchNotFound
 │   ├── BlobNotFound
-│   └── MediaNotFound
+│   ├── MediaNotFound
+│   ├── CardNotFound
+│   ├── IndexNotFound
+│   ├── SnapshotNotFound
+│   └── SessionNotFound
 ├── Conflict
 │   ├── DuplicateJob
 │   ├── JobStateConflict
-│   └── IdempotencyConflict
+│   ├── IdempotencyConflict
+│   ├── PublishConflict
+│   ├── RebuildRunning
+│   └── SnapshotRefused
 ├── Unauthorized
 │   ├── TokenMissing
 │   ├── TokenInvalid
@@ -41,12 +48,14 @@ OmmaError
 │   └── QuotaExceeded
 ├── Unavailable
 │   ├── NotReady
-│   │   └── ReplicaLost
+│   │   ├── ReplicaLost
+│   │   └── IndexMissing
 │   ├── Overloaded
 │   ├── StoreUnavailable
 │   │   └── StoreFull
 │   ├── MediaStoreUnreachable
-│   └── BrokerUnreachable
+│   ├── BrokerUnreachable
+│   └── SourceUnavailable
 ├── LeaseExpired
 ├── CallTimeout
 ├── ModelFault
@@ -55,6 +64,9 @@ OmmaError
 │   ├── ModelUnfetchable
 │   ├── LicenceNotAccepted
 │   └── ConversionFailed
+├── IndexFault
+│   ├── IndexCorrupt
+│   └── SourceCorrupt
 ├── OutOfMemory
 └── CannotStart
 
@@ -207,6 +219,30 @@ class MediaNotFound(NotFound):
     code = "media_not_found"
 
 
+class CardNotFound(NotFound):
+    """No card with this id is known."""
+
+    code = "card_not_found"
+
+
+class IndexNotFound(NotFound):
+    """There is no index of this name."""
+
+    code = "index_not_found"
+
+
+class SnapshotNotFound(NotFound):
+    """The index has no snapshot of this version."""
+
+    code = "snapshot_not_found"
+
+
+class SessionNotFound(NotFound):
+    """No session with this id is open: it never was, or its time is over."""
+
+    code = "session_not_found"
+
+
 class Conflict(OmmaError):
     """What was asked does not fit what is there."""
 
@@ -229,6 +265,24 @@ class IdempotencyConflict(Conflict):
     """The idempotency key was used for another request."""
 
     code = "idempotency_conflict"
+
+
+class PublishConflict(Conflict):
+    """Another snapshot was published meanwhile."""
+
+    code = "publish_conflict"
+
+
+class RebuildRunning(Conflict):
+    """The index is being rebuilt already; the message says by whom."""
+
+    code = "rebuild_running"
+
+
+class SnapshotRefused(Conflict):
+    """The gate keeps a snapshot from being served; the message says why."""
+
+    code = "snapshot_refused"
 
 
 class Unauthorized(OmmaError):
@@ -343,6 +397,12 @@ class ReplicaLost(NotReady):
     code = "replica_lost"
 
 
+class IndexMissing(NotReady):
+    """No snapshot of the index was published yet."""
+
+    code = "index_missing"
+
+
 class Overloaded(Unavailable):
     """More work is waiting than the limit allows."""
 
@@ -371,6 +431,12 @@ class BrokerUnreachable(Unavailable):
     """The message broker does not answer."""
 
     code = "broker_unreachable"
+
+
+class SourceUnavailable(Unavailable):
+    """Where cards come from does not answer, or asks for patience."""
+
+    code = "source_unavailable"
 
 
 class LeaseExpired(OmmaError):
@@ -419,6 +485,24 @@ class ConversionFailed(ModelFault):
     """The converted model does not answer as the original does."""
 
     code = "conversion_failed"
+
+
+class IndexFault(OmmaError):
+    """Something is wrong with an index, not with what was asked of it."""
+
+    code = "index_fault"
+
+
+class IndexCorrupt(IndexFault):
+    """A snapshot's files are not those that were built, or of a form this version cannot read."""
+
+    code = "index_corrupt"
+
+
+class SourceCorrupt(IndexFault):
+    """What a source told is not whole, or not what its format says."""
+
+    code = "source_corrupt"
 
 
 class OutOfMemory(OmmaError):

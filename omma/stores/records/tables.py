@@ -228,3 +228,92 @@ revoked_tokens = Table(
     Column("token_id", String(200), primary_key=True),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
+
+cards = Table(
+    "cards",
+    metadata,
+    Column("card_id", String(200), primary_key=True),
+    Column("name", String(400), nullable=False),
+    Column("name_key", String(400), nullable=False, index=True),  # lower case, without accents
+    Column("data", Text, nullable=False),  # the whole card
+    Column("digest", String(64), nullable=False),  # of the data: another one when it changed
+    Column("seen_in", String(100), nullable=False, index=True),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),
+)
+
+card_faces = Table(  # a face of a card, and what was last made of its picture
+    "card_faces",
+    metadata,
+    Column(
+        "card_id",
+        String(200),
+        ForeignKey("cards.card_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("face", Integer, primary_key=True, autoincrement=False),
+    Column("image_key", String(200), nullable=False),
+    Column("data", Text, nullable=False),  # the whole face
+    Column("made_key", String(400), index=True),  # features_key and image_key of what was made
+    Column("shard", String(200), index=True),  # null where there are no features
+    Column("keypoints", Integer),
+    Column("tries", Integer, nullable=False, server_default="0"),  # failed ones of this picture
+    Column("error", Text),
+)
+
+index_snapshots = Table(
+    "index_snapshots",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("version", String(100), primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("items", BigInteger, nullable=False),
+    Column("vectors", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("last_change", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("published_at", BigInteger),
+    Column("report", Text, nullable=False),
+)
+
+indexes = Table(  # one row for each index: what every replica polls
+    "indexes",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("version", String(100), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+)
+
+index_servings = Table(
+    "index_servings",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("replica", String(200), primary_key=True),
+    Column("version", String(100), nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("correction_id", Id, primary_key=True),
+    Column("card_id", String(200)),  # null: no card of the index
+    Column("face", Integer),
+    Column("claimed_card_id", String(200)),
+    Column("claimed_face", Integer),
+    Column("image", String(200), nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+card_sessions = Table(  # a phone takes the picture, a computer reads the result
+    "card_sessions",
+    metadata,
+    Column("session_id", Id, primary_key=True),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("state", String(20), nullable=False),  # waiting, done
+    Column("result", Text),
+)
