@@ -10,7 +10,8 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from deployments.capabilities import DETECTION, EMBEDDING
+from deployments.capabilities import CARDS, DETECTION, EMBEDDING
+from deployments.cards import CardMatching
 from deployments.faces import FaceDetection, FaceEmbedding
 from deployments.images import ImageEmbedding
 from deployments.ingress import Ingress
@@ -31,12 +32,14 @@ def build_sized(settings: Settings, sizes: Mapping[str, Mapping[str, Any]]) -> A
     def bind(cls: type, name: str, *args: Any) -> Application:
         return serve.deployment(name=name, **sizes.get(name, {}))(cls).bind(*args)
 
-    models: dict[str, Application] = {}  # none: the ingress has the engines in itself
+    models: dict[str, Application] = {}  # what is not here the ingress has in itself
     if not settings.faces.colocated:
         models[DETECTION] = bind(FaceDetection, "FaceDetection", settings)
         for slot in settings.faces.embedders:
             models[slot] = bind(FaceEmbedding, NAMES[slot], settings, slot)
         models[EMBEDDING] = bind(ImageEmbedding, "ImageEmbedding", settings)
+    if settings.cards.enabled and not settings.cards.colocated:
+        models[CARDS] = bind(CardMatching, "CardMatching", settings)
     runner = None if settings.jobs.colocated else bind(JobRunner, "JobRunner", settings, models)
     return bind(Ingress, "Ingress", settings, models, runner)
 

@@ -1,5 +1,6 @@
 """The library's ports, answered by other deployments."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ray.serve.exceptions import (
 )
 from ray.serve.handle import DeploymentHandle
 
+from omma.domain.cards import RecogniseOptions, Recognition
 from omma.domain.errors import NotReady, OmmaError, Overloaded, ReplicaLost
 from omma.domain.faces import Detection, DetectOptions, Lane
 from omma.domain.images import ImageEmbedding
@@ -81,3 +83,27 @@ class RemoteImageEmbedder:
         self, images: Sequence[bytes], *, lane: Lane = Lane.INTERACTIVE
     ) -> list[ImageEmbedding | OmmaError]:
         return await _result(self.handle.embed.remote(images, lane=lane))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCardMatcher:
+    """`CardMatcher` over a handle to `CardMatching`; its replicas share what is much at once."""
+
+    handle: DeploymentHandle[Any]
+    chunk: int = 8  # images of one call
+
+    async def recognise(
+        self,
+        images: Sequence[bytes],
+        options: RecogniseOptions,
+        *,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> list[Recognition | OmmaError]:
+        starts = range(0, len(images), self.chunk)
+        calls = [self._call(images[start : start + self.chunk], options, lane) for start in starts]
+        return [each for answers in await asyncio.gather(*calls) for each in answers]
+
+    async def _call(
+        self, images: Sequence[bytes], options: RecogniseOptions, lane: Lane
+    ) -> list[Recognition | OmmaError]:
+        return await _result(self.handle.recognise.remote(images, options, lane=lane))

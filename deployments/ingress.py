@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.capabilities import Handles, open_capabilities
 from deployments.gate import open_gate, refuse_strangers
-from deployments.jobs import JobWork, alive_nodes
+from deployments.jobs import JobWork, alive_nodes, job_service
 from deployments.logs import adopt_logs
 from deployments.metrics import OperationMetrics
 from deployments.records import Records, open_records, require_shared
@@ -22,8 +22,8 @@ from omma.domain.jobs import Job, Submission
 from omma.operations.declaring import BoundOperation, Capabilities
 from omma.operations.registry import bind, handle_methods
 from omma.services.events import EventFeed, FeedOptions
-from omma.services.intake import Intake, JobRules, Order, Picture, new_id
-from omma.services.jobs import JobService
+from omma.services.intake import Order, Picture, new_id
+from omma.services.publishing import IndexService
 from omma.settings import Settings
 
 Door = TypeVar("Door", bound=type)
@@ -50,7 +50,8 @@ class Ingress:
         require_shared(settings, alive_nodes())
         self._settings = settings
         self._records = await open_records(settings)
-        capabilities = open_capabilities(settings, models)
+        self._opened = open_capabilities(settings, models, self._records)
+        capabilities = self._opened.capabilities
         self.operations = bind(capabilities, observe=OperationMetrics().observe)
         self._services = _services(settings, self._records, capabilities, self.operations)
         await self._services.feed.start()
@@ -76,6 +77,7 @@ class Ingress:
     def check_health(self) -> None:
         """Serve replaces a replica that raises here."""
         self._services.feed.check()
+        self._opened.check()
         if self._work is not None:
             self._work.check()
 
@@ -92,6 +94,7 @@ class Ingress:
     async def __del__(self) -> None:
         self._watch.cancel()
         await self._end()
+        await self._opened.stop()
         await self._records.close()
 
 
@@ -101,9 +104,7 @@ def _services(
     capabilities: Capabilities,
     operations: Mapping[str, BoundOperation],
 ) -> Services:
-    jobs, events = settings.jobs, settings.events
-    rules = JobRules(jobs.quota, jobs.max_retries, jobs.max_images, jobs.max_batch_items)
-    intake = Intake(operations, records.files, rules)
+    jobs, events = job_service(settings, records, operations), settings.events
     told = FeedOptions(
         poll_interval_s=events.poll_interval_s,
         max_streams=events.max_streams,
@@ -114,13 +115,17 @@ def _services(
     return Services(
         faces=capabilities.faces,
         images=capabilities.images,
+        cards=capabilities.cards,
         urls=records.urls,
         status=ServeStatus(),
-        jobs=JobService(records.jobs, records.control, records.batches, records.queue, intake),
+        jobs=jobs,
         files=records.files,
         feed=EventFeed(records.events, records.jobs, told),
         gate=open_gate(settings.auth, records.blocklist),
         operations=operations,
+        indexes=IndexService(records.snapshots, records.servings, records.snapshot_files, jobs)
+        if settings.cards.enabled
+        else None,
     )
 
 

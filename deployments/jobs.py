@@ -1,11 +1,9 @@
 """Durable jobs on a replica: the runner and the chores, beside whatever else lives there."""
 
 import asyncio
-import os
-import socket
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import ray
 
@@ -13,16 +11,23 @@ from deployments.capabilities import Handles, open_capabilities
 from deployments.chores import all_chores
 from deployments.logs import adopt_logs
 from deployments.metrics import OperationMetrics
+from deployments.naming import process_name
+from deployments.nightly import nightly_chores
 from deployments.records import Records, open_records, require_shared
 from omma.domain.errors import NotReady, StoreUnavailable
+from omma.domain.jobs import Job, Json, Submission
 from omma.operations.registry import bind
 from omma.ports.operations import JobHandler
 from omma.services.attempts import Backoff
 from omma.services.calls import Calls
 from omma.services.chores import Chores
 from omma.services.inputs import Inputs
+from omma.services.intake import Intake, JobRules, Order, new_id
+from omma.services.jobs import JobService
 from omma.services.runner import Runner, RunnerOptions
 from omma.settings import Settings
+
+OWNER = "schedule"  # of jobs that no client asked for
 
 
 class JobWork:
@@ -31,10 +36,15 @@ class JobWork:
     def __init__(
         self, settings: Settings, records: Records, handlers: Mapping[str, JobHandler]
     ) -> None:
-        name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"[:100]
+        name = process_name()
         self._records = records
         self._runner = _runner(settings, records, handlers, name)
-        chores = Chores(records.leases, name, all_chores(settings, records))
+        submit = partial(_submit, job_service(settings, records, handlers))
+        chores = Chores(
+            records.leases,
+            name,
+            [*all_chores(settings, records), *nightly_chores(settings, records, submit)],
+        )
         self._running = asyncio.create_task(self._runner.run(), name="runner")
         self._chores = asyncio.create_task(chores.run(), name="chores")
         self._waiting = 0
@@ -65,11 +75,13 @@ class JobRunner:
         require_shared(settings, alive_nodes())
         self._settings = settings
         self._records = await open_records(settings)
-        handlers = bind(open_capabilities(settings, models), observe=OperationMetrics().observe)
+        self._opened = open_capabilities(settings, models, self._records)
+        handlers = bind(self._opened.capabilities, observe=OperationMetrics().observe)
         self._work = JobWork(settings, self._records, handlers)
 
     def check_health(self) -> None:
         """Serve replaces a replica that raises here."""
+        self._opened.check()
         self._work.check()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
@@ -79,7 +91,24 @@ class JobRunner:
 
     async def __del__(self) -> None:
         await self._work.stop()
+        await self._opened.stop()
         await self._records.close()
+
+
+def job_service(
+    settings: Settings, records: Records, handlers: Mapping[str, JobHandler]
+) -> JobService:
+    """What takes jobs in, and tells of them."""
+    jobs = settings.jobs
+    rules = JobRules(jobs.quota, jobs.max_retries, jobs.max_images, jobs.max_batch_items)
+    intake = Intake(handlers, records.files, rules)
+    return JobService(records.jobs, records.control, records.batches, records.queue, intake)
+
+
+async def _submit(jobs: JobService, operation: str, params: Json, key: str) -> Job:
+    """A job without images that nobody asked for; the same key answers the same job."""
+    asked = Submission(new_id(), operation, (), OWNER, params, idempotency_key=key)
+    return await jobs.submit(Order(asked, ()))
 
 
 def alive_nodes() -> int:

@@ -2,12 +2,14 @@
 
 import re
 import urllib.request
-from typing import Any
+from typing import Any, Protocol
 
 import ray
-from ray.serve.metrics import Counter, Histogram
+from ray.serve.metrics import Counter, Gauge, Histogram
 
 from deployments.batching import BatchStats
+from omma.domain.errors import OmmaError
+from omma.domain.indexes import IndexStats, Published
 from omma.operations.declaring import Observation
 
 SIZES = [1.0, 2, 4, 8, 16, 32, 64, 128]
@@ -42,6 +44,52 @@ class EngineMetrics:
     def decode(self, took_ms: float, lane: str) -> None:
         """Record the decoding of one image."""
         self._decode.observe(took_ms, {"lane": lane})
+
+
+class Sized(Protocol):
+    """An opened index."""
+
+    @property
+    def stats(self) -> IndexStats:
+        """How large it is."""
+        ...
+
+
+class IndexMetrics:
+    """`SwapObserver`: what one process serves of an index, and what it could not."""
+
+    def __init__(self, index: str) -> None:
+        self._index = index
+        key: Any = ("index",)  # Serve annotates a tuple of one
+        coded: Any = ("index", "code")
+        versions: Any = ("index", "version")
+        self._items = Gauge("omma_index_items", "Items of the snapshot that is served.", key)
+        self._vectors = Gauge("omma_index_vectors", "Vectors of it.", key)
+        self._sequence = Gauge("omma_index_sequence", "Which publication it is.", key)
+        self._served = Gauge("omma_index_served", "1 for the version that is served.", versions)
+        self._swaps = Counter("omma_index_swaps", "Snapshots that came into service.", key)
+        self._failures = Counter(
+            "omma_index_failures", "Published snapshots that could not be served, by code.", coded
+        )
+        self._version = ""
+
+    def swapped(self, published: Published, engine: Sized) -> None:
+        """This is served from now on."""
+        index, stats = {"index": self._index}, engine.stats
+        self._items.set(stats.items, index)
+        self._vectors.set(stats.vectors, index)
+        self._sequence.set(published.sequence, index)
+        if self._version:
+            self._served.set(0, {**index, "version": self._version})
+        self._version = published.version
+        self._served.set(1, {**index, "version": self._version})
+        self._swaps.inc(1, index)
+
+    def failed(self, published: Published, error: Exception) -> None:
+        """This could not be made ready."""
+        del published  # a label of each would never end
+        code = error.code if isinstance(error, OmmaError) else OmmaError.code
+        self._failures.inc(1, {"index": self._index, "code": code})
 
 
 class OperationMetrics:

@@ -5,27 +5,36 @@ from dataclasses import dataclass
 from sqlalchemy.engine import make_url
 
 from omma.domain.errors import CannotStart, StoreUnavailable
-from omma.ports.blobs import BlobStore
+from omma.ports.blobs import FileBlobs
 from omma.ports.events import Broker
+from omma.ports.indexes import SnapshotFiles
 from omma.ports.media import MediaStore
 from omma.ports.urls import UrlFetcher
 from omma.services.files import JobFiles
 from omma.settings import BroadcastSettings, Settings
 from omma.stores.blobs import S3Access, open_blobs
 from omma.stores.brokers import MqttBroker, MqttOptions
+from omma.stores.leases import RedisLeases
 from omma.stores.media import FolderMediaStore, HttpMediaStore, NoMediaStore
 from omma.stores.records.batches import SqlBatchStore
+from omma.stores.records.cards import SqlCardRecords
 from omma.stores.records.control import SqlJobControl
+from omma.stores.records.corrections import SqlCorrections
 from omma.stores.records.cursors import SqlCursors
 from omma.stores.records.database import Database
 from omma.stores.records.deliveries import SqlDeliveries
 from omma.stores.records.events import SqlEventLog
+from omma.stores.records.features import SqlFeatureLedger
 from omma.stores.records.jobs import SqlJobStore
 from omma.stores.records.leases import SqlLeases
 from omma.stores.records.migrations import upgrade
 from omma.stores.records.queue import SqlJobQueue
+from omma.stores.records.servings import SqlServings
+from omma.stores.records.sessions import SqlCardSessions
+from omma.stores.records.snapshots import SqlSnapshots
 from omma.stores.records.sweeps import SqlSweeps
 from omma.stores.records.tokens import SqlBlocklist
+from omma.stores.snapshots import BlobSnapshotFiles
 from omma.stores.urls import FetchLimits, GuardedFetcher
 
 
@@ -44,11 +53,19 @@ class Records:
     sweeps: SqlSweeps
     deliveries: SqlDeliveries
     blocklist: SqlBlocklist
-    blobs: BlobStore
+    blobs: FileBlobs
     media: MediaStore
     urls: UrlFetcher
     files: JobFiles
     broker: Broker | None
+    cards: SqlCardRecords
+    features: SqlFeatureLedger
+    corrections: SqlCorrections
+    snapshots: SqlSnapshots
+    servings: SqlServings
+    sessions: SqlCardSessions
+    snapshot_files: SnapshotFiles
+    rebuild_leases: SqlLeases | RedisLeases
 
     async def close(self) -> None:
         """Close every connection."""
@@ -57,6 +74,8 @@ class Records:
             await self.broker.close()
         if isinstance(self.media, HttpMediaStore):
             await self.media.close()
+        if isinstance(self.rebuild_leases, RedisLeases):
+            await self.rebuild_leases.close()
 
 
 async def open_records(settings: Settings) -> Records:
@@ -64,7 +83,7 @@ async def open_records(settings: Settings) -> Records:
     database = _database(settings)
     await upgrade(database)
     jobs, sweeps = SqlJobStore(database), SqlSweeps(database)
-    blobs = open_blobs(settings.blobs_url, _access(settings))
+    blobs, leases = open_blob_store(settings), SqlLeases(database)
     told = bool(settings.media_store.url)  # a folder is told nothing
     return Records(
         database=database,
@@ -76,7 +95,7 @@ async def open_records(settings: Settings) -> Records:
         ),
         events=SqlEventLog(database),
         cursors=SqlCursors(database),
-        leases=SqlLeases(database),
+        leases=leases,
         sweeps=sweeps,
         deliveries=SqlDeliveries(database, media_store=told),
         blocklist=SqlBlocklist(database),
@@ -85,7 +104,25 @@ async def open_records(settings: Settings) -> Records:
         urls=_fetcher(settings),
         files=JobFiles(blobs, sweeps, jobs),
         broker=_broker(settings.broadcast),
+        cards=SqlCardRecords(database),
+        features=SqlFeatureLedger(database),
+        corrections=SqlCorrections(database),
+        snapshots=SqlSnapshots(database),
+        servings=SqlServings(database),
+        sessions=SqlCardSessions(database),
+        snapshot_files=open_snapshot_files(settings, blobs),
+        rebuild_leases=_rebuild_leases(settings, leases),
     )
+
+
+def open_blob_store(settings: Settings) -> FileBlobs:
+    """Where files are kept."""
+    return open_blobs(settings.blobs_url, _access(settings))
+
+
+def open_snapshot_files(settings: Settings, blobs: FileBlobs) -> SnapshotFiles:
+    """Files of snapshots in ``blobs``, with copies of them on this machine."""
+    return BlobSnapshotFiles(blobs, settings.work_dir / "snapshots")
 
 
 async def prepare_records(settings: Settings) -> None:
@@ -142,6 +179,11 @@ def _media(settings: Settings) -> MediaStore:
     if url := settings.media_store.url:
         return HttpMediaStore(url, timeout_s=settings.media_store.timeout_s)
     return NoMediaStore()
+
+
+def _rebuild_leases(settings: Settings, ours: SqlLeases) -> SqlLeases | RedisLeases:
+    """Of the database, unless a Redis is named that several systems share."""
+    return RedisLeases(url) if (url := settings.indexes.redis_url) else ours
 
 
 def _broker(broadcast: BroadcastSettings) -> Broker | None:

@@ -118,6 +118,8 @@ def _ray() -> dict[str, str]:
         "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "1",
         "RAY_gcs_pull_resource_loads_period_milliseconds": "5000",
         "RAY_grpc_client_check_connection_status_interval_milliseconds": "5000",
+        # A process that has run a task of a rebuild stays large: none is kept for the next night.
+        "RAY_num_workers_soft_limit": "0",
     }
 
 

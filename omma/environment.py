@@ -44,10 +44,25 @@ def _blobs(value: str) -> str:
 
 
 def _database(environ: Mapping[str, str]) -> str | None:
-    """The one that is named, else one in the folder that is named."""
+    """The one that is named, else PostgreSQL's by its parts, else one in the folder named."""
     folder = environ.get("DATABASE_DIR")
     fallback = f"sqlite:///{PurePath(folder) / 'omma.db'}" if folder else None
-    return environ.get("DATABASE_URL") or fallback
+    return environ.get("DATABASE_URL") or _postgres(environ) or fallback
+
+
+def _postgres(environ: Mapping[str, str]) -> str | None:
+    """None where only a user, a password or a port is named: that is no database yet."""
+    if not (environ.get("POSTGRES_HOST") or environ.get("POSTGRES_DB")):
+        return None
+    user = environ.get("POSTGRES_USER") or "postgres"
+    password = quote(environ.get("POSTGRES_PASSWORD", ""), safe="")
+    host = environ.get("POSTGRES_HOST") or "localhost"
+    port = environ.get("POSTGRES_PORT") or "5432"
+    name = quote(environ.get("POSTGRES_DB") or user, safe="")  # as the server's own image has it
+    login = quote(user, safe="") + (f":{password}" if password else "")
+    if host.startswith("/"):  # the folder of a socket
+        return f"postgresql://{login}@/{name}?host={quote(host)}&port={port}"
+    return f"postgresql://{login}@{f'[{host}]' if ':' in host else host}:{port}/{name}"
 
 
 def _media_store(environ: Mapping[str, str]) -> str | None:
@@ -83,14 +98,20 @@ ALIASES: Mapping[str, Alias] = {
     "LOG_LEVEL": Alias(("log.level",), _upper),
     "DATABASE_URL": Alias(("database.url",), read_all=_database),
     "DATABASE_DIR": Alias(("database.url",), read_all=_database),
+    "POSTGRES_HOST": Alias(("database.url",), read_all=_database),
+    "POSTGRES_PORT": Alias(("database.url",), read_all=_database),
+    "POSTGRES_DB": Alias(("database.url",), read_all=_database),
+    "POSTGRES_USER": Alias(("database.url",), read_all=_database),
+    "POSTGRES_PASSWORD": Alias(("database.url",), read_all=_database),
+    "SCRYFALL_DATA_DIR": Alias(("indexes.work_dir",)),
     "STORAGE_DIR": Alias(("blobs.url",), _blobs),
     "PUBLIC_KEY_PATH": Alias(("auth.public_key_path",)),
     "AUTH_DISABLED": Alias(("auth.disabled",)),
     "JWT_SECRET": Alias(("auth.secret",)),
     "JWT_ALGORITHM": Alias(("auth.algorithm",), _upper),
-    "REDIS_HOST": Alias(("auth.redis_url",), read_all=_redis),
-    "REDIS_PORT": Alias(("auth.redis_url",), read_all=_redis),
-    "REDIS_PASSWORD": Alias(("auth.redis_url",), read_all=_redis),
+    "REDIS_HOST": Alias(("auth.redis_url", "indexes.redis_url"), read_all=_redis),
+    "REDIS_PORT": Alias(("auth.redis_url", "indexes.redis_url"), read_all=_redis),
+    "REDIS_PASSWORD": Alias(("auth.redis_url", "indexes.redis_url"), read_all=_redis),
     "WORKER_POLL_INTERVAL": Alias(("jobs.poll_interval_s",)),
     "WORKER_MAX_RETRIES": Alias(("jobs.max_retries",)),
     "MEDIA_STORE_URL": Alias(("media_store.url",), read_all=_media_store),
@@ -116,13 +137,6 @@ REFUSED: Mapping[str, str] = {
 
 # Documented by the originals; each arrives with the feature that it configures.
 PLANNED: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_HOST",
-            "POSTGRES_PORT", "SCRYFALL_DATA_DIR",
-        ),
-        "cards",
-    ),
     **dict.fromkeys(
         (
             "SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "MIN_CLUSTER_SIZE", "MIN_SAMPLES",

@@ -318,7 +318,10 @@ class CardSourceSettings(_Group):
     url: str = Field(
         default="https://api.scryfall.com", description="Of Scryfall's API, or of a mirror."
     )
-    bulk: str = Field(default="default_cards", description="Which of Scryfall's bulk files.")
+    bulk: str = Field(
+        default="default_cards",
+        description="Which of Scryfall's bulk files, or search:QUERY for what a search finds.",
+    )
     language: str = Field(default="en", description="Of Scryfall's cards; empty for all.")
     contact: str = Field(
         default="", description="Of who runs this, for the User-Agent: an address or a URL."
@@ -400,7 +403,9 @@ class IndexSettings(_Group):
         default=60.0, description="A replica silent for so long serves nothing."
     )
     bundle_url: str = Field(
-        default="", description="Fetched and imported when no snapshot exists: a zip, or a folder."
+        default="",
+        repr=False,
+        description="Fetched and imported when no snapshot exists: a zip, or a folder.",
     )
     lease_s: PositiveFloat = Field(
         default=60.0, description="A rebuild silent for so long has lost its right to run."

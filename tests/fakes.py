@@ -20,6 +20,7 @@ from omma.domain.status import Health, SystemState
 from omma.operations.declaring import Capabilities
 from omma.services.faces import FaceDefaults, FaceService
 from omma.services.images import ImageService
+from tests.card_fakes import card_service
 
 WIDTH_PX, HEIGHT_PX = 640, 480
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
@@ -135,9 +136,13 @@ def face_service(detector=None):
     return FaceService(detector or FakeFaceDetector(), embedders, PACK, defaults)
 
 
-def capabilities(detector=None, embedder=None):
+def capabilities(detector=None, embedder=None, cards=None):
     """What operations run on."""
-    return Capabilities(face_service(detector), ImageService(embedder or FakeImageEmbedder()))
+    return Capabilities(
+        face_service(detector),
+        ImageService(embedder or FakeImageEmbedder()),
+        cards or card_service(),
+    )
 
 
 def _embedded(image):

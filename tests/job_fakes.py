@@ -573,6 +573,11 @@ class MemoryLeases(_Facet):
         if self.all.rights.get(name, ("", 0))[0] == holder:
             del self.all.rights[name]
 
+    async def holder(self, name):
+        self.all.check()
+        holder, until = self.all.rights.get(name, ("", 0))
+        return holder if until > self.all.now_ms else None
+
 
 class MemorySweeps(_Facet):
     """Sweeps."""

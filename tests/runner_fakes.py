@@ -72,6 +72,7 @@ class Reading:
     down_until: int = 0  # so many first calls find no replica
     is_away: bool = False  # the model is not there at all
     hangs: bool = False  # whatever it is asked
+    takes_images = True
 
     async def run(self, images, params, *, lane):
         del params
@@ -100,6 +101,34 @@ class Reading:
 
     def measure(self, outcome):
         return {"letters": len(outcome), "share": 1 / len(outcome)}
+
+
+@dataclass
+class Digging:
+    """A handler without images: it digs until ``gate`` is set, and tells whatever it is given."""
+
+    takes_images = False
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: list = field(default_factory=list)  # the jobs, as it was told of them
+    fault: Exception | None = None
+    cancelled: int = 0
+
+    async def run_alone(self, params, job):
+        self.begun.append(job)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.fault:
+            raise self.fault
+        return params.get("depth", 3)
+
+    def keep(self, outcome, folder):
+        return Kept({"depth": outcome, "path": f"{folder}/hole.bin"}, {"hole.bin": b"earth"})
+
+    def measure(self, outcome):
+        return {"metres": outcome}
 
 
 @dataclass
@@ -172,7 +201,9 @@ class Workplace:
 
     async def all_ended(self):
         """Time goes on, for retries, until no job waits or runs."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(
+            60
+        ):  # nothing takes as long, but for a machine that stands still
             while any(row.is_queued for row in self.jobs.rows.values()):
                 self.jobs.advance(0.1)
                 await asyncio.sleep(0.002)
@@ -180,7 +211,7 @@ class Workplace:
 
 async def soon(condition):
     """Wait for a true answer of ``condition``, which may have to be awaited."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):  # nothing takes as long, but for a machine that stands still
         while True:
             answer = condition()
             if await answer if inspect.isawaitable(answer) else answer:

@@ -1,6 +1,6 @@
 """Everything that the routes reach for, made up, for suites that build the application."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from omma.api.app import Services
 from omma.domain.errors import BlobNotFound, StoreUnavailable
@@ -11,8 +11,10 @@ from omma.services.events import EventFeed, FeedOptions
 from omma.services.files import JobFiles
 from omma.services.intake import Intake, JobRules
 from omma.services.jobs import JobService
+from omma.services.publishing import IndexService
 from omma.services.tokens import Gatekeeper
 from tests.fakes import FakeStatus, FakeUrlFetcher, capabilities
+from tests.index_fakes import MemoryServings, MemorySnapshots
 from tests.job_fakes import MemoryJobs
 
 ADMIN = "admin"
@@ -70,18 +72,44 @@ def job_service(memory, files, operations, rules=None):
     return JobService(memory.store, memory.control, memory.batches, memory.queue, intake)
 
 
+@dataclass
+class MemorySnapshotFiles:
+    """Which versions have files; all of `kept` of a `MemorySnapshots`, but for ``gone``."""
+
+    snapshots: MemorySnapshots
+    gone: set = field(default_factory=set)
+
+    async def stored(self, name):
+        return [
+            version
+            for index, version in self.snapshots.kept
+            if index == name and (version not in self.gone)
+        ]
+
+
+def index_service(jobs, snapshots=None, servings=None, files=None):
+    servings = servings or MemoryServings()
+    snapshots = snapshots or MemorySnapshots(servings=servings)
+    return IndexService(snapshots, servings, files or MemorySnapshotFiles(snapshots), jobs)
+
+
 def fake_services(*, memory=None, blobs=None, rules=None, **given):
     """Services over memory; ``given`` takes the place of some of them."""
     memory = memory or MemoryJobs()
     can = capabilities()
+    if "cards" in given:  # None: the feature is off
+        can = replace(can, cards=given["cards"])
     operations = bind(can)
     files = JobFiles(blobs or MemoryBlobs(), memory.sweeps, memory.store)
+    jobs = job_service(memory, files, operations, rules)
     parts = {
         "faces": can.faces,
         "images": can.images,
+        "cards": can.cards,
         "urls": FakeUrlFetcher(),
         "status": FakeStatus(),
-        "jobs": job_service(memory, files, operations, rules),
+        "jobs": jobs,
+        "indexes": index_service(jobs),
         "files": files,
         "feed": EventFeed(memory.log, memory.store, FeedOptions()),
         "gate": Gatekeeper(None),

@@ -1,5 +1,6 @@
 """The smaller ports of the records, each in memory and on both databases."""
 
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -18,10 +19,16 @@ from tests.job_fakes import MemoryJobs
 @pytest.fixture(params=["memory", *KINDS])
 async def ports(request, clock):
     """Ports by their names in `MemoryJobs`; ``advance`` moves their clock on."""
-    if request.param == "memory":
+    async with opened_ports(request.param, request, clock) as opened_ones:
+        yield opened_ones
+
+
+@asynccontextmanager
+async def opened_ports(kind, request, clock):
+    if kind == "memory":
         yield MemoryJobs(media_store=True)
         return
-    url = request.getfixturevalue(f"{request.param.removesuffix('ql')}_url")
+    url = request.getfixturevalue(f"{kind.removesuffix('ql')}_url")
     async with opened(url, clock=clock) as database:
         yield SimpleNamespace(
             leases=SqlLeases(database),

@@ -8,12 +8,16 @@ from starlette.middleware.cors import CORSMiddleware
 from omma.api import (
     admin,
     batches,
+    cards,
     docs,
     errors,
     events,
     faces,
     files,
+    indexes,
+    infer,
     jobs,
+    mobile,
     queue,
     sockets,
     system,
@@ -42,7 +46,9 @@ def build_api(services: Services, options: ApiOptions) -> FastAPI:
     )
     app.state.context = _context(services, options)
     docs.install(app)
-    for each in (system, faces, jobs, files, events, admin, queue, batches, sockets):
+    recognising = (faces, infer, mobile, cards)
+    working = (jobs, files, events, admin, indexes, queue, batches, sockets)
+    for each in (system, *recognising, *working):
         app.include_router(each.router)
     app.include_router(operation_routes(services.operations))
     errors.install(app)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from omma.wire.cards import CorrectionParams
 from omma.wire.gateway import QueueRequest
 from omma.wire.images import ImageData, ImageUrl
 from omma.wire.jobs import JobRequest
@@ -61,6 +62,13 @@ BATCH_BODY: Spec = {
     }
 }
 
+ROI_BODY: Spec = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": _form({"roi_image": BINARY}, ["roi_image"])},
+    }
+}
+
 
 def json_body(shape: type[BaseModel], *, required: bool = True) -> Spec:
     """A body that is read by hand."""
@@ -96,6 +104,15 @@ def _job_body() -> Spec:
 
 
 JOB_BODY = _job_body()
+
+
+def _correction_body() -> Spec:
+    said = schema_of(CorrectionParams)["properties"]
+    form = _form({"file": BINARY, **said}, ["file"])
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": form}}}
+
+
+CORRECTION_BODY = _correction_body()
 
 
 def _batch_items() -> Spec:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from omma.api.access import public
@@ -23,6 +23,18 @@ async def docs() -> HTMLResponse:
         swagger_css_url="docs-assets/swagger-ui.css",
         swagger_favicon_url="docs-assets/favicon.png",
     )
+
+
+@router.get("/apidocs", dependencies=[Depends(public)])
+async def apidocs() -> RedirectResponse:
+    """The card service documents its routes here."""
+    return RedirectResponse("docs", 302)
+
+
+@router.get("/apidocs/", dependencies=[Depends(public)])
+async def apidocs_folder() -> RedirectResponse:
+    """The same as Flasgger spells it."""
+    return RedirectResponse("../docs", 302)
 
 
 def install(app: FastAPI) -> None:

@@ -10,11 +10,13 @@ from omma.api.admission import Admission
 from omma.operations.declaring import BoundOperation
 from omma.ports.status import SystemStatus
 from omma.ports.urls import UrlFetcher
+from omma.services.cards import CardService
 from omma.services.events import EventFeed
 from omma.services.faces import FaceService
 from omma.services.files import JobFiles
 from omma.services.images import ImageService
 from omma.services.jobs import JobService
+from omma.services.publishing import IndexService
 from omma.services.tokens import Gatekeeper
 
 
@@ -24,6 +26,7 @@ class Services:
 
     faces: FaceService
     images: ImageService
+    cards: CardService | None = None  # None where the feature is off
     urls: UrlFetcher
     status: SystemStatus
     jobs: JobService
@@ -31,6 +34,7 @@ class Services:
     feed: EventFeed
     gate: Gatekeeper
     operations: Mapping[str, BoundOperation]
+    indexes: IndexService | None = None  # None where no index is served
 
 
 @dataclass(frozen=True, slots=True)

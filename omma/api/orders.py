@@ -47,7 +47,10 @@ async def read_order(
     else:
         wanted, picture = await _of_json(request, limits), None
     key = idempotency_key(request, wanted.idempotency_key)
-    return _order(wanted, _picture(wanted, picture), declared.name, (principal.subject, key))
+    order = _order(wanted, declared.name, (principal.subject, key))
+    if not (declared.takes_images or picture or wanted.url or wanted.media_store_id):
+        return order
+    return replace(order, pictures=(_picture(wanted, picture),))
 
 
 async def _of_json(request: Request, limits: OrderLimits) -> JobRequest:
@@ -115,7 +118,7 @@ def _picture(wanted: JobRequest, upload: bytes | None) -> Picture:
             raise InvalidInput("expected media_store_id or url, or a form with a file")
 
 
-def _order(wanted: JobRequest, picture: Picture, operation: str, who: tuple[str, str]) -> Order:
+def _order(wanted: JobRequest, operation: str, who: tuple[str, str]) -> Order:
     owner, key = who
     asked = Submission(
         job_id=new_id(),
@@ -130,7 +133,7 @@ def _order(wanted: JobRequest, picture: Picture, operation: str, who: tuple[str,
         not_before=moment(wanted.scheduled_at),
         callback_url=wanted.callback_url or "",
     )
-    return Order(asked, (picture,))
+    return Order(asked, ())
 
 
 def entity_of(ref: EntityRef | None) -> Entity:

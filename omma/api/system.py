@@ -76,9 +76,10 @@ async def front_page(request: Request, context: ContextOf) -> Response:
     return as_json(
         ServiceAnswer(
             status="ok",
-            service="omma",
+            service="inference-service",
+            docs_url="/apidocs",
+            name="omma",
             version=context.options.version,
-            docs_url="/docs",
             health_url="/health",
         )
     )

@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from omma.cli.pictures import Picture, find_pictures
-from omma.cli.runs import Ask, Run
+from omma.cli.runs import Ask, Line, Run, write_json
 from omma.client import Client, ClientError, ServerUnreachable
 
 SOME_FAILED, UNUSABLE = 1, 2
@@ -65,24 +65,24 @@ def run(
     server: Server,
     ask_of: Callable[[Client], Ask],
     how: tuple[int, Path | None],
+    write: Callable[[Line], None] = write_json,
 ) -> None:
     """Ask about every picture, and end the command with the exit code that says how it went."""
     try:
         pictures = find_pictures(paths)
     except FileNotFoundError as error:
         raise typer.BadParameter(f"no picture at {error.args[0]!r}") from None
-    failed = ask_server(_over(pictures, server, ask_of, how))
+    failed = ask_server(_over(pictures, server, lambda client: Run(ask_of(client), *how, write)))
     raise typer.Exit(SOME_FAILED if failed else 0)
 
 
 async def _over(
     pictures: Sequence[Picture],
     server: Server,
-    ask_of: Callable[[Client], Ask],
-    how: tuple[int, Path | None],
+    run_of: Callable[[Client], Run],
 ) -> int:
     async with server.client() as client:
-        return await Run(ask_of(client), *how).over(pictures)
+        return await run_of(client).over(pictures)
 
 
 def stop(message: str) -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from omma.cli import db, faces, jobs, models, operations, server, tokens
+from omma.cli import cards, db, faces, indexes, jobs, models, operations, server, tokens
 
 app = typer.Typer(
     help="Visual recognition as one Ray Serve graph.",
@@ -14,8 +14,10 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(faces.app, name="faces")
+app.add_typer(cards.app, name="cards")
 operations.add_commands(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(indexes.app, name="indexes")
 app.add_typer(db.app, name="db")
 app.add_typer(tokens.app, name="tokens")
 app.command()(server.up)

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from omma.cli.drawing import draw_faces, save_beside
+from omma.cli.drawing import draw_cards, draw_faces, save_as, save_beside
 from omma.cli.pictures import Picture
 from omma.client import AnswerTimeout, RequestRefused
+from omma.wire.cards import RecogniseAnswer
 from omma.wire.faces import DetectAnswer, EmbedAnswer
 from omma.wire.problems import Problem
 
@@ -38,6 +39,14 @@ class Line:
     error: Problem | Failure | None = None
 
 
+def write_json(line: Line) -> None:
+    """One JSON line on standard output."""
+    outcome = {"result": line.result} if line.result else {"error": line.error}
+    values = {key: value.model_dump(exclude_none=True) for key, value in outcome.items() if value}
+    sys.stdout.buffer.write(orjson.dumps({"path": line.path, **values}) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What is done with each picture."""
@@ -45,9 +54,10 @@ class Run:
     ask: Ask
     concurrency: int
     draw_to: Path | None = None
+    write: Callable[[Line], None] = write_json
 
     async def over(self, pictures: Sequence[Picture]) -> int:
-        """Write one JSON line a picture, as they are answered; the number that failed."""
+        """Write what became of each picture as it is answered; the number that failed."""
         failed, todo = 0, iter(pictures)
         running: set[asyncio.Task[Line]] = set()
         done: set[asyncio.Task[Line]] = set()
@@ -58,7 +68,7 @@ class Run:
                     done, running = await asyncio.wait(running, return_when=FIRST_COMPLETED)
                     for line in [each.result() for each in done]:
                         failed += line.error is not None
-                        _write(line)
+                        self.write(line)
                         bar.advance(task)
             finally:
                 await _cancel(running | done)  # several may have found no server at once
@@ -86,21 +96,21 @@ class Run:
 
 
 def _draw(data: bytes, answer: BaseModel, folder: Path, name: Path) -> None:
-    if isinstance(answer, DetectAnswer | EmbedAnswer):
-        save_beside(draw_faces(data, answer.faces), folder, name)
+    match answer:
+        case DetectAnswer() | EmbedAnswer():
+            save_beside(draw_faces(data, answer.faces), folder, name)
+        case RecogniseAnswer() if folder.suffix:
+            save_as(draw_cards(data, answer.cards), folder)
+        case RecogniseAnswer():
+            save_beside(draw_cards(data, answer.cards), folder, name)
+        case _:
+            pass
 
 
 async def _cancel(tasks: set[asyncio.Task[Line]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _write(line: Line) -> None:
-    outcome = {"result": line.result} if line.result else {"error": line.error}
-    values = {key: value.model_dump(exclude_none=True) for key, value in outcome.items() if value}
-    sys.stdout.buffer.write(orjson.dumps({"path": line.path, **values}) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _progress() -> Progress:

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from omma.cli.progress import LiveBars
 from omma.client import Client, RequestRefused
@@ -37,12 +38,13 @@ class JobBars(LiveBars):
         console = Console(stderr=True)
         super().__init__(console, "state", is_drawn=console.is_terminal and not as_json)
         self._as_json = as_json
+        self._lines: dict[str, str] = {}  # the last of each job, where there is no terminal
 
     def show(self, job: JobSummary) -> None:
         """Draw a job as it stands."""
         made = job.progress
-        amount = {"completed": made.current, "total": made.total} if made else {}
-        self._draw(job.job_id, job.task_type, job.status, amount)
+        progress = made.model_dump() if made else {}
+        self._draw(job.job_id, job.task_type, job.status, progress)
 
     def tell(self, event: StreamedEvent) -> None:
         """Draw what an event says."""
@@ -50,20 +52,34 @@ class JobBars(LiveBars):
             typer.echo(event.model_dump_json())
             return
         progress: dict[str, Any] = event.data.get("progress") or {}
-        amount = {"completed": progress["current"], "total": progress["total"]} if progress else {}
         operation = str(event.data.get("operation", ""))
-        self._draw(event.job_id, operation, STATES[event.event], amount)
+        self._draw(event.job_id, operation, STATES[event.event], progress)
 
-    def _draw(self, job_id: str, operation: str, state: str, amount: dict[str, Any]) -> None:
-        line = f"{job_id}  {operation}"
+    def _draw(self, job_id: str, operation: str, state: str, progress: dict[str, Any]) -> None:
+        line, message = f"{job_id}  {operation}", str(progress.get("message") or "")
         if not self._console.is_terminal and not self._as_json:
-            self._console.print(f"{line}  {state}", soft_wrap=True, highlight=False)
+            self._print(job_id, f"{line}  {state}  {message}".rstrip())
+        amount: dict[str, Any] = _amount(progress)
         if job_id not in self._tasks:
             self._tasks[job_id] = self._bars.add_task(line, total=None, state="")
         if state == "completed":
             amount = {"completed": 1, "total": 1}
         colour = COLOURS.get(state, "cyan")
-        self._bars.update(self._tasks[job_id], state=f"[{colour}]{state}", **amount)
+        said = f"[{colour}]{state} {escape(message)}".rstrip()
+        self._bars.update(self._tasks[job_id], state=said, **amount)
+
+    def _print(self, job_id: str, line: str) -> None:
+        """A line only where it says something new: some jobs tell for hours."""
+        if self._lines.get(job_id) != line:
+            self._lines[job_id] = line
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _amount(progress: dict[str, Any]) -> dict[str, Any]:
+    """What a bar shows; it pulses while nobody knows of how much."""
+    if not progress:
+        return {}
+    return {"completed": progress["current"], "total": progress["total"] or None}
 
 
 async def watch_jobs(client: Client, job_ids: Sequence[str], bars: JobBars) -> list[JobAnswer]:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
+from omma.client.cards import CardCalls
 from omma.client.connection import BUSY, DEFAULT_URL, Answer, Heard, read, refused
 from omma.client.errors import (
     AnswerTimeout,
@@ -14,6 +15,7 @@ from omma.client.errors import (
     RequestRefused,
     ServerUnreachable,
 )
+from omma.client.indexes import IndexCalls
 from omma.client.jobs import JobCalls
 from omma.wire.faces import BatchAnswer, DetectAnswer, DetectParams, EmbedAnswer, EmbedParams
 from omma.wire.images import ImageEmbedAnswer, ImageEmbedParams
@@ -33,7 +35,7 @@ __all__ = [
 BYTES = {"content-type": "application/octet-stream"}  # the server looks at the bytes
 
 
-class Client(JobCalls):
+class Client(JobCalls, CardCalls, IndexCalls):
     """Asks one server; many requests may be under way at once."""
 
     async def health(self) -> HealthAnswer:

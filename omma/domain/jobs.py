@@ -81,7 +81,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is, in images."""
+    """How far a job is: in images, or in what the message says where it takes none."""
 
     current: int
     total: int

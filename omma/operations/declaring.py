@@ -13,11 +13,14 @@ from omma.domain.errors import InvalidInput, OmmaError
 from omma.domain.faces import Lane
 from omma.domain.jobs import EntityKind, Json
 from omma.domain.tokens import SUPPORT
-from omma.ports.operations import Kept
+from omma.ports.indexes import BundleImporter, IndexRebuilder
+from omma.ports.operations import Kept, LoneJob
+from omma.services.cards import CardService
 from omma.services.faces import FaceService
 from omma.services.images import ImageService
 from omma.wire.operations import Answer
 
+SUBMIT = "submit_job"  # the handle's method for jobs of any operation
 CANCELLED = "cancelled"  # nobody waited for the answer any more
 
 Params = TypeVar("Params", bound=BaseModel)
@@ -30,28 +33,45 @@ class ActionType(StrEnum):
     FACE_DETECTION = "face_detection"
     FACE_EMBEDDING = "face_embedding"
     IMAGE_EMBEDDING = "image_embedding"
+    CARD_MATCH = "card_match"
+    INDEX_REBUILD = "index_rebuild"
     CONTENT_ANALYSIS = "content_analysis"
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The services that operations run on."""
+    """The services that operations run on; None for those of features that are off."""
 
     faces: FaceService
     images: ImageService
+    cards: CardService | None = None
+    rebuild: IndexRebuilder | None = None  # of the cards; None where no source is configured
+    bundle: BundleImporter | None = None  # None where none is configured
 
 
 def _any(_capabilities: Capabilities, _params: Any) -> None:
     """Whatever has the shape of the parameters will do."""
 
 
+def _always(_capabilities: Capabilities) -> bool:
+    """What it runs on is never off."""
+    return True
+
+
+async def _no_images(
+    _capabilities: Capabilities, _images: Sequence[bytes], _params: Any, _lane: Lane
+) -> list[Any]:
+    raise InvalidInput("expected no image: this operation takes none")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation(Generic[Params, Outcome]):
-    """One thing the system does with an image.
+    """One thing the system does with an image; or, with ``run_alone``, without any.
 
     From it follow its job type, its method on the app handle, its row in the registry, what is
     recorded of each job, its metrics; and, where it has an ``answer``, its route
     ``POST /api/v1/{noun}/{verb}`` and its command ``omma {noun} {verb}``.
+    What takes no images is run by jobs alone, one at a time and for as long as it takes.
     """
 
     name: str
@@ -61,15 +81,23 @@ class Operation(Generic[Params, Outcome]):
     params: type[Params]
     run: Callable[
         [Capabilities, Sequence[bytes], Params, Lane], Awaitable[list[Outcome | OmmaError]]
-    ]
+    ] = _no_images
+    run_alone: Callable[[Capabilities, Params, LoneJob], Awaitable[Outcome]] | None = None
     keep: Callable[[Outcome, str], Kept]
     measure: Callable[[Outcome], Json]
     # What its route writes, of the annotated type; None where route and command are by hand.
     answer: Callable[[Outcome, Params], Answer] | None = None
+    is_on: Callable[[Capabilities], bool] = _always  # whether what it runs on is configured
     require: Callable[[Capabilities, Params], None] = _any  # raises what no image could change
+    own_path: str = ""  # of its route, where noun and verb do not say it
     permission: str = SUPPORT
     entity: EntityKind = EntityKind.IMAGE
     action: ActionType = ActionType.CONTENT_ANALYSIS
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is asked about images."""
+        return self.run_alone is None
 
     @property
     def has_own_route(self) -> bool:
@@ -78,13 +106,13 @@ class Operation(Generic[Params, Outcome]):
 
     @property
     def path(self) -> str:
-        """Where it answers at once."""
-        return f"/api/v1/{self.noun}/{self.verb}"
+        """Where it answers at once, or with its job where it takes no images."""
+        return self.own_path or f"/api/v1/{self.noun}/{self.verb}"
 
     @property
     def handle_method(self) -> str:
-        """What it is called on the application's handle."""
-        return f"{self.verb}_{self.noun}"
+        """What it is called on the application's handle; what takes no images has none there."""
+        return f"{self.verb}_{self.noun}" if self.takes_images else SUBMIT
 
     def read(self, params: Json) -> Params:
         """``params`` typed and checked, or `InvalidInput`."""
@@ -120,6 +148,11 @@ class BoundOperation:
     capabilities: Capabilities
     observe: Observe = unobserved
 
+    @property
+    def takes_images(self) -> bool:
+        """See `JobHandler`."""
+        return self.operation.takes_images
+
     def check(self, params: Json) -> Json:
         """See `JobHandler`."""
         typed = self.operation.read(params)
@@ -131,6 +164,18 @@ class BoundOperation:
     ) -> list[Any | OmmaError]:
         """See `JobHandler`."""
         return await self.run_typed(images, self.operation.read(params), lane=lane)
+
+    async def run_alone(self, params: Json, job: LoneJob) -> Any:
+        """See `JobHandler`."""
+        run, typed = self.operation.run_alone, self.operation.read(params)
+        if run is None:
+            raise InvalidInput(f"expected an image: {self.operation.name} is about images")
+
+        async def work() -> list[Any | OmmaError]:
+            return [await run(self.capabilities, typed, job)]
+
+        [outcome] = await self.observed(work, 1, lane=Lane.JOB)
+        return outcome
 
     async def run_typed(
         self, images: Sequence[bytes], params: BaseModel, *, lane: Lane

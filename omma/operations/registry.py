@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from omma.domain.errors import OmmaError
+from omma.domain.errors import OmmaError, OperationNotFound
 from omma.domain.faces import Lane
+from omma.operations.cards import CARD_MATCH
 from omma.operations.declaring import (
     BoundOperation,
     Capabilities,
@@ -14,9 +15,16 @@ from omma.operations.declaring import (
 )
 from omma.operations.faces import FACE_DETECTION, FACE_EMBEDDING
 from omma.operations.images import IMAGE_EMBEDDING
+from omma.operations.indexes import INDEX_REBUILD
 from omma.wire.operations import OperationRow
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (FACE_DETECTION, FACE_EMBEDDING, IMAGE_EMBEDDING)
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    FACE_DETECTION,
+    FACE_EMBEDDING,
+    IMAGE_EMBEDDING,
+    CARD_MATCH,
+    INDEX_REBUILD,
+)
 
 Method = Callable[..., Awaitable[Any]]
 
@@ -35,15 +43,22 @@ def bind(
     operations: Iterable[Operation[Any, Any]] = OPERATIONS,
     observe: Observe = unobserved,
 ) -> Mapping[str, BoundOperation]:
-    """Each operation over the services it runs on, by name: handlers of jobs and routes."""
-    return {each.name: BoundOperation(each, capabilities, observe) for each in operations}
+    """Each operation over the services it runs on, by name: handlers of jobs and routes.
+
+    Those of features that are off are left out.
+    """
+    return {
+        each.name: BoundOperation(each, capabilities, observe)
+        for each in operations
+        if each.is_on(capabilities)
+    }
 
 
 def handle_methods(
     operations: Iterable[Operation[Any, Any]] = OPERATIONS,
 ) -> Mapping[str, Method]:
-    """A method for each operation, by name, of a class that `HasOperations`."""
-    return {each.handle_method: _method(each) for each in operations}
+    """A method for each operation on images, by name, of a class that `HasOperations`."""
+    return {each.handle_method: _method(each) for each in operations if each.takes_images}
 
 
 def row(operation: Operation[Any, Any]) -> OperationRow:
@@ -66,7 +81,9 @@ def row(operation: Operation[Any, Any]) -> OperationRow:
 
 def _method(operation: Operation[Any, Any]) -> Method:
     async def method(self: HasOperations, image: bytes, **params: Any) -> Any:
-        bound = self.operations[operation.name]
+        bound = self.operations.get(operation.name)
+        if bound is None:
+            raise OperationNotFound(f"{operation.name!r} is not configured here")
         [outcome] = await bound.run([image], params, lane=Lane.INTERACTIVE)
         if isinstance(outcome, OmmaError):
             raise outcome

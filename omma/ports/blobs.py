@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -44,6 +45,21 @@ class BlobStore(Protocol):
 
     async def delete(self, paths: Sequence[str]) -> None:
         """Remove them; what is not there is passed over."""
+        ...
+
+
+class FileBlobs(BlobStore, Protocol):
+    """A blob store that takes and gives large files without holding them in memory."""
+
+    async def put_file(self, path: str, file: Path) -> None:
+        """`put` of what the local ``file`` holds."""
+        ...
+
+    async def get_file(self, path: str, file: Path) -> None:
+        """Make the new local ``file`` of it, whole and durable, or `BlobNotFound`.
+
+        It is to be read only: in a folder of the same file system it is another name of the blob.
+        """
         ...
 
 

@@ -112,6 +112,7 @@ class Extracted:
     keypoints: int = 0
     error: str = ""  # code and message; empty for success
     is_final: bool = False  # another try of the same picture would not help
+    tries: int = 0  # failed ones before this, as `Unextracted` had it
 
 
 class CardRecords(Protocol):
@@ -159,6 +160,10 @@ class FeatureLedger(Protocol):
 
     async def shards(self, features_key: str) -> dict[str, list[ItemId]]:
         """Shards in order of their paths, with the items whose features are read from each."""
+        ...
+
+    async def kept(self) -> set[str]:
+        """Shards that any face names, a removed card's too, for it may return."""
         ...
 
     async def failures(self, features_key: str, *, limit: int) -> list[tuple[ItemId, str]]:

@@ -1,6 +1,6 @@
 """What the index services need: records of snapshots, their files, hands to do the work."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,9 +10,11 @@ from omma.domain.indexes import (
     IndexStats,
     Published,
     RebuildProgress,
+    RebuildReport,
     Serving,
     Snapshot,
     SnapshotState,
+    SourcePlan,
     Verdict,
 )
 from omma.domain.jobs import Json
@@ -134,7 +136,7 @@ class Farm(Protocol):
     A method ends when its caller is cancelled, and so does its work.
     """
 
-    def extract(self, tasks: AsyncIterator[ExtractTask]) -> AsyncIterator[Sequence[Extracted]]:
+    def extract(self, tasks: AsyncIterator[ExtractTask]) -> AsyncGenerator[Sequence[Extracted]]:
         """Look at the faces of each task, several tasks at once; as each of them ends.
 
         Takes a further task only when there are hands for it.
@@ -155,4 +157,35 @@ class RebuildWatcher(Protocol):
 
     async def __call__(self, progress: RebuildProgress) -> None:
         """Called often; answers quickly."""
+        ...
+
+
+class IndexRebuilder(Protocol):
+    """Rebuilds one index; `services.indexes.IndexRebuild` is one."""
+
+    async def plan(self) -> SourcePlan:
+        """What a rebuild would do now; `SourceUnavailable`."""
+        ...
+
+    async def run(
+        self, watcher: RebuildWatcher, *, holder: str, force: bool = False
+    ) -> RebuildReport:
+        """Do it, or go on with what an earlier run of ``holder`` began.
+
+        `RebuildRunning` while another holder does, `SourceUnavailable`. With ``force`` even where
+        nothing has changed.
+        """
+        ...
+
+
+class BundleImporter(Protocol):
+    """Makes an index of the bundle that is configured; `services.importing.BundleImport` is one."""
+
+    @property
+    def where(self) -> str:
+        """The bundle: a URL or a path."""
+        ...
+
+    async def run(self, watcher: RebuildWatcher, *, holder: str) -> RebuildReport:
+        """Import and publish it; `RebuildRunning`, `SourceUnavailable`, `SourceCorrupt`."""
         ...

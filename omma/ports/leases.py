@@ -13,3 +13,7 @@ class Leases(Protocol):
     async def release(self, name: str, holder: str) -> None:
         """Give it back; nothing happens to one that another holds."""
         ...
+
+    async def holder(self, name: str) -> str | None:
+        """Who holds it now; None where nobody does."""
+        ...

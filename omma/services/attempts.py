@@ -23,6 +23,7 @@ class Attempt:
     """One claimed job, image by image."""
 
     claim: Claim
+    is_lone: bool = False  # its operation takes no images
     parts: dict[int, Part | OmmaError] = field(default_factory=dict[int, Part | OmmaError])
     is_void: bool = False  # cancelled, deleted or another's: nothing more is to be done
 
@@ -37,9 +38,14 @@ class Attempt:
         return self.claim.job.asked.images
 
     @property
+    def size(self) -> int:
+        """How many parts it is to have: one an image, and one where its operation takes none."""
+        return 1 if self.is_lone else len(self.images)
+
+    @property
     def is_done(self) -> bool:
-        """Whether every image has its part."""
-        return len(self.parts) == len(self.images)
+        """Whether it has all its parts."""
+        return len(self.parts) == self.size
 
     @property
     def is_unanswered(self) -> bool:
@@ -60,7 +66,7 @@ class Attempt:
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        return Progress(len(self.parts), len(self.images))
+        return Progress(len(self.parts), self.size)
 
     @property
     def errors(self) -> list[OmmaError]:
@@ -76,7 +82,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """One image of an attempt."""
+    """One image of an attempt, or the whole of one that takes none."""
 
     attempt: Attempt
     index: int

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 from omma.domain.errors import StoreUnavailable
 from omma.domain.jobs import Hold, Progress
@@ -13,18 +14,23 @@ log = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 3
 REPORT_INTERVAL_S = 0.5
+LONE_INTERVAL_S = 2.0  # each report is an event, and lone jobs may run for hours
 RETRY_S = 1.0  # after a heartbeat that found no database
 
 
 class Holds:
     """What this runner holds; `keep` and `report` run beside the work."""
 
-    def __init__(self, queue: JobQueue, *, lease_s: float) -> None:
+    def __init__(
+        self, queue: JobQueue, *, lease_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._queue = queue
         self._lease_s = lease_s
+        self._clock = clock
         self._attempts: dict[Hold, Attempt] = {}
         self._work: dict[asyncio.Task[None], Collection[Attempt]] = {}
         self._progress: dict[Hold, Progress] = {}
+        self._told: dict[Hold, tuple[str, float]] = {}  # the last message of a lone job, and when
         self._changed = asyncio.Condition()
 
     @property
@@ -55,6 +61,7 @@ class Holds:
         """It is in hand no more."""
         self._attempts.pop(hold, None)
         self._progress.pop(hold, None)
+        self._told.pop(hold, None)
         async with self._changed:
             self._changed.notify_all()
 
@@ -67,6 +74,17 @@ class Holds:
         """Report how far it is, soon."""
         if attempt.hold in self._attempts:
             self._progress[attempt.hold] = attempt.progress
+
+    def tell(self, attempt: Attempt, progress: Progress) -> None:
+        """Report what a lone job says of itself: a new message soon, mere numbers now and then."""
+        if attempt.hold not in self._attempts:
+            return
+        message, at = self._told.get(attempt.hold, ("", 0.0))
+        now = self._clock()
+        if at and message == progress.message and now - at < LONE_INTERVAL_S:
+            return
+        self._told[attempt.hold] = progress.message, now
+        self._progress[attempt.hold] = progress
 
     async def keep(self) -> None:
         """Prolong every lease, for as long as this runs."""

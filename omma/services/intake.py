@@ -85,8 +85,11 @@ class Intake:
     def check(self, order: Order) -> Order:
         """The order with its parameters complete; raises what is wrong with it."""
         asked, most = order.asked, self.rules.max_images
-        params = self.handler(asked.operation).check(asked.params)
-        if not order.pictures:
+        handler = self.handler(asked.operation)
+        params = handler.check(asked.params)
+        if order.pictures and not handler.takes_images:
+            raise InvalidInput(f"expected no image: {asked.operation} takes none")
+        if handler.takes_images and not order.pictures:
             raise InvalidInput("expected an image: a file, a url or a media_store_id")
         if len(order.pictures) > most:
             raise TooManyImages(f"expected at most {most} images in one job")

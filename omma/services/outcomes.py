@@ -9,6 +9,8 @@ from omma.domain.errors import (
     InvalidInput,
     NotFound,
     OmmaError,
+    RebuildRunning,
+    SnapshotRefused,
     TooLarge,
     Unavailable,
     UnsupportedMediaType,
@@ -18,7 +20,14 @@ from omma.domain.errors import (
 from omma.domain.jobs import Completed, Failed, Failure, Json
 from omma.services.attempts import Attempt, Backoff, Part, is_outage
 
-PERMANENT = (InvalidInput, TooLarge, NotFound, UnsupportedMediaType)  # no retry would help
+PERMANENT = (  # no retry would help
+    InvalidInput,
+    TooLarge,
+    NotFound,
+    UnsupportedMediaType,
+    RebuildRunning,  # by somebody else, who does what was asked for
+    SnapshotRefused,
+)
 PASSING = (UrlTimeout, UrlUnreachable)  # though they are of those families
 LONGEST_MESSAGE = 2000  # characters that are kept of an error
 
@@ -31,18 +40,18 @@ class Retries:
     patience_s: float  # while nothing but what is outside of it fails
 
     def outcome_of(self, attempt: Attempt, now_s: float) -> Completed | Failed:
-        """What to record of an attempt whose every image has its part.
+        """What to record of an attempt that has all its parts.
 
         An image that failed for good fails alone. One that may succeed later has the whole job
         tried again while it has retries; after the last, the job keeps what there is. Outages
         cost no retry, but end with its patience.
         """
         errors = attempt.errors
-        if not attempt.images:
+        if not attempt.size:
             return Failed(attempt.hold, failure_of(EmptyImage("the job names no image")), None)
         if again := self._again(attempt, now_s):
             return again
-        if len(errors) == len(attempt.images):
+        if len(errors) == attempt.size:
             return Failed(attempt.hold, failure_of(errors[0]), None)
         return _completed(attempt)
 
@@ -76,7 +85,7 @@ def failure_of(error: OmmaError) -> Failure:
 
 
 def _completed(attempt: Attempt) -> Completed:
-    parts = [attempt.parts[index] for index in range(len(attempt.images))]
+    parts = [attempt.parts[index] for index in range(attempt.size)]
     kept = [part for part in parts if isinstance(part, Part)]
     has_files = any(part.has_files for part in kept)
     if len(parts) == 1:

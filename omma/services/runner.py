@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omma.domain.errors import OmmaError
@@ -97,28 +98,35 @@ class Runner:
     async def _claim_some(self) -> None:
         options = self._options
         least = min(options.chunk, options.window)  # room for less would make small calls
-        if not await self._unless_stopped(self._holds.room(options.window - least)):
+        await self._unless_stopped(self._holds.room(options.window - least))
+        if self._stopping.is_set():
             return
         if claims := await self._claiming.take(options.window - self._holds.images):
             self._begin(claims)
         await self._rest(self._claiming.pause_s(options.poll_interval_s))
 
     def _begin(self, claims: Sequence[Claim]) -> None:
-        attempts = [Attempt(claim) for claim in claims]
+        attempts = [self._calls.attempt(claim) for claim in claims]
         for attempt in attempts:
             self._holds.take(attempt)
         if self._stopping.is_set():
             return  # to be handed back
         for attempt in attempts:
-            if not attempt.images:
-                self._holds.begin(asyncio.create_task(self._work([], [attempt])), [attempt])
-        for pieces in calls_of(attempts, self._options.chunk):
+            if attempt.is_lone:
+                self._start(partial(self._answer_alone, attempt), [attempt])
+            elif not attempt.images:
+                self._start(partial(self._answer, [], [attempt]), [attempt])
+        shared = [attempt for attempt in attempts if not attempt.is_lone]
+        for pieces in calls_of(shared, self._options.chunk):
             about = list({piece.attempt.hold: piece.attempt for piece in pieces}.values())
-            self._holds.begin(asyncio.create_task(self._work(pieces, about)), about)
+            self._start(partial(self._answer, pieces, about), about)
 
-    async def _work(self, pieces: Sequence[Piece], about: Sequence[Attempt]) -> None:
+    def _start(self, answer: Callable[[], Awaitable[None]], about: Sequence[Attempt]) -> None:
+        self._holds.begin(asyncio.create_task(self._work(answer, about)), about)
+
+    async def _work(self, answer: Callable[[], Awaitable[None]], about: Sequence[Attempt]) -> None:
         try:
-            await self._answer(pieces, about)
+            await answer()
         except Exception:
             log.exception("working on jobs failed in an unforeseen way")
             for attempt in about:
@@ -130,7 +138,16 @@ class Runner:
             await self._calls.run([piece for piece in pieces if not piece.attempt.is_void])
         for attempt in about:
             self._holds.made(attempt)
-        done = [attempt for attempt in about if attempt.is_done]
+        await self._finish([attempt for attempt in about if attempt.is_done])
+
+    async def _answer_alone(self, attempt: Attempt) -> None:
+        """No time is left for it when we stop: it is handed back, and goes on elsewhere."""
+        if await self._unless_stopped(self._calls.run_alone(attempt, self._holds.tell)):
+            await self._finish([attempt])
+        elif not self._stopping.is_set():
+            raise RuntimeError("a job's work cancelled itself")
+
+    async def _finish(self, done: Sequence[Attempt]) -> None:
         self._note_outage(done)
         await asyncio.gather(*(self._end(attempt) for attempt in done))
 
@@ -183,14 +200,18 @@ class Runner:
         else:
             log.info("handed jobs back", extra={"jobs": len(holds)})
 
-    async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> bool:
-        tasks = [asyncio.create_task(waiting), asyncio.create_task(_waited(self._stopping))]
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether ``work`` came to its end; else it was cancelled, and has ended too."""
+        tasks = [asyncio.create_task(work), asyncio.create_task(_waited(self._stopping))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-        return not self._stopping.is_set()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if is_over := not tasks[0].cancelled():
+            tasks[0].result()
+        return is_over
 
     async def _rest(self, pause_s: float) -> None:
         if pause_s:

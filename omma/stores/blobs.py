@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -16,14 +18,19 @@ from obstore.exceptions import BaseError
 from obstore.store import MemoryStore, ObjectStore, S3Store
 
 from omma.domain.errors import BlobNotFound, CannotStart, StoreFull, StoreUnavailable
-from omma.ports.blobs import BlobInfo, BlobStore
-from omma.stores.folders import CHUNK, RETRY_AFTER_S, FolderBlobs, checked
+from omma.ports.blobs import BlobInfo, FileBlobs
+from omma.stores.folders import CHUNK, FILE_MODE, RETRY_AFTER_S, FolderBlobs, checked
+from omma.stores.writing import name_durably
 
 if TYPE_CHECKING:  # obstore's typed dicts exist for type checkers alone
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
 log = logging.getLogger(__name__)
+
+PART = 8 * 1024 * 1024  # bytes of a large file in one request; S3 takes 10,000 of them
+PARTS_AT_ONCE = 4
+SLOWEST = 1024 * 1024  # bytes/s: a file's time grows with its size
 
 FULL = re.compile(r"\b507\b|StorageFull|QuotaExceeded|InsufficientStorage|No space left")
 
@@ -39,7 +46,7 @@ class S3Access:
     timeout_s: float = 30.0  # of one operation with its retries
 
 
-def open_blobs(url: str, access: S3Access | None = None) -> BlobStore:
+def open_blobs(url: str, access: S3Access | None = None) -> FileBlobs:
     """The store that ``url`` means: s3://BUCKET[/PREFIX], memory:// or a folder."""
     parts = urlsplit(url)
     match parts.scheme:
@@ -57,7 +64,7 @@ def open_blobs(url: str, access: S3Access | None = None) -> BlobStore:
             return _folder(url)
 
 
-def _folder(path: str) -> BlobStore:
+def _folder(path: str) -> FileBlobs:
     try:
         return FolderBlobs(Path(path))
     except StoreUnavailable as error:
@@ -103,7 +110,10 @@ def _retries(access: S3Access) -> "RetryConfig":
 
 
 class ObjectBlobs:
-    """`BlobStore` in whatever obstore speaks to; no operation takes longer than ``timeout_s``."""
+    """`FileBlobs` in whatever obstore speaks to; no operation takes longer than ``timeout_s``.
+
+    Whole files may: a second more for each MiB.
+    """
 
     def __init__(self, store: ObjectStore, *, timeout_s: float = 30.0) -> None:
         self._store = store
@@ -114,6 +124,39 @@ class ObjectBlobs:
         async with self._bounded():  # what is not found is the bucket
             # In one piece: parts of an upload that was broken off would stay, unseen.
             await obstore.put_async(self._store, path, data, use_multipart=False)
+
+    async def put_file(self, path: str, file: Path) -> None:
+        checked(path)
+        size = (await asyncio.to_thread(file.stat)).st_size
+        async with self._bounded(size_bytes=size):
+            await obstore.put_async(
+                self._store, path, file,
+                use_multipart=size > PART, chunk_size=PART, max_concurrency=PARTS_AT_ONCE,
+            )  # fmt: skip
+
+    async def get_file(self, path: str, file: Path) -> None:
+        """In parts: a client's time-out counts for one request, and one that fails is repeated."""
+        size = (await self.info(path)).size_bytes
+        written = file.with_name(f"{uuid.uuid4().hex}.part")
+        try:
+            descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+            try:
+                await self._get_parts(path, size, descriptor)
+            finally:
+                os.close(descriptor)
+            await asyncio.to_thread(name_durably, written, file)
+        finally:
+            written.unlink(missing_ok=True)
+
+    async def _get_parts(self, path: str, size: int, descriptor: int) -> None:
+        turn = asyncio.Semaphore(PARTS_AT_ONCE)
+
+        async def get(start: int) -> None:
+            async with turn:
+                part = await self.read(path, start=start, end=min(size, start + PART))
+                await asyncio.to_thread(_write_at, descriptor, part, start)
+
+        await _all([get(start) for start in range(0, size, PART)])
 
     async def info(self, path: str) -> BlobInfo:
         checked(path)
@@ -166,10 +209,10 @@ class ObjectBlobs:
                 await obstore.delete_async(self._store, [checked(path) for path in paths])
 
     @asynccontextmanager
-    async def _bounded(self, path: str = "") -> AsyncGenerator[None]:
+    async def _bounded(self, path: str = "", *, size_bytes: int = 0) -> AsyncGenerator[None]:
         """One operation: in time, and its errors as ours."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s + size_bytes / SLOWEST):
                 yield
         except FileNotFoundError as error:
             if path:
@@ -177,6 +220,23 @@ class ObjectBlobs:
             raise _unavailable(error) from None
         except (BaseError, TimeoutError) as error:
             raise _unavailable(error) from None
+
+
+async def _all(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all; the first that fails ends the others, and is what is told."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+def _write_at(descriptor: int, data: bytes, start: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, start)
+        left, start = left[written:], start + written
 
 
 def _info(found: "ObjectMeta") -> BlobInfo:

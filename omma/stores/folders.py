@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import io
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Generator, Sequence
@@ -10,7 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from omma.domain.errors import BlobNotFound, InvalidInput, StoreFull, StoreUnavailable
 from omma.ports.blobs import BlobInfo
@@ -21,6 +23,8 @@ CHUNK = 1000  # files of a listing
 TRIES = 5  # of putting into a folder that others remove while it is empty
 FULL = {errno.ENOSPC, errno.EDQUOT}
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}  # here is no hard link to be had
+COPIED = 1024 * 1024  # bytes at a time
 RETRY_AFTER_S = 5
 
 
@@ -51,6 +55,12 @@ class FolderBlobs:
     async def put(self, path: str, data: bytes) -> None:
         await asyncio.to_thread(self._put, checked(path), data)
 
+    async def put_file(self, path: str, file: Path) -> None:
+        await asyncio.to_thread(self._put_file, checked(path), file)
+
+    async def get_file(self, path: str, file: Path) -> None:
+        await asyncio.to_thread(self._get_file, checked(path), file)
+
     async def info(self, path: str) -> BlobInfo:
         return await asyncio.to_thread(self._info, checked(path))
 
@@ -69,11 +79,18 @@ class FolderBlobs:
         await asyncio.to_thread(self._delete, [checked(path) for path in paths])
 
     def _put(self, path: str, data: bytes) -> None:
+        self._put_read(path, io.BytesIO(data))
+
+    def _put_file(self, path: str, file: Path) -> None:
+        with file.open("rb") as read:
+            self._put_read(path, read)
+
+    def _put_read(self, path: str, read: BinaryIO) -> None:
         target = self._inside(path)
         written = target.with_name(f"{uuid.uuid4().hex}.part")
         with _translated():
             try:
-                _write(self._make_room(written), data)
+                _write(self._make_room(written), read)
                 os.replace(written, target)  # rename is atomic: readers see old or new, never half
             finally:
                 written.unlink(missing_ok=True)
@@ -93,6 +110,18 @@ class FolderBlobs:
             with suppress(FileExistsError, FileNotFoundError):
                 each.mkdir(mode=FOLDER_MODE)
                 _sync_folder(each.parent)
+
+    def _get_file(self, path: str, file: Path) -> None:
+        with _translated(path):
+            source = self._inside(path)
+            try:
+                os.link(source, file)  # at once and for nothing: files are never written again
+            except OSError as error:
+                if error.errno not in NO_LINK:
+                    raise
+                with source.open("rb") as read:
+                    _write(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), read)
+            _sync_folder(file.parent)
 
     def _info(self, path: str) -> BlobInfo:
         with _translated(path):
@@ -156,9 +185,9 @@ def _describe(file: str | Path, path: str) -> BlobInfo:
     return BlobInfo(path, found.st_size, etag, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, read: BinaryIO) -> None:
     with open(descriptor, "wb") as file:
-        file.write(data)
+        shutil.copyfileobj(read, file, COPIED)
         file.flush()
         os.fsync(file.fileno())
 

@@ -92,7 +92,7 @@ class JobRequest(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """How far a job is, in images."""
+    """How far a job is: in images, or in what the message says where it takes none."""
 
     current: int
     total: int

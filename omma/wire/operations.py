@@ -20,7 +20,7 @@ class Answer(BaseModel):
 
 
 class OperationRow(BaseModel):
-    """One thing that this server does with an image."""
+    """One thing that this server does with an image, or with an index."""
 
     name: str
     summary: str
@@ -29,7 +29,7 @@ class OperationRow(BaseModel):
     permission: str = Field(description="What a token must carry.")
     entity: EntityKind = Field(description="What a request is about.")
     action: str = Field(description="What kind of work is recorded.")
-    route: str = Field(description="Answers at once.")
+    route: str = Field(description="Answers at once, or with a job where there is no image.")
     job_type: str = Field(description="For `POST /job/{task_type}`.")
     handle_method: str = Field(description="Of the application's handle in Ray.")
     command: str

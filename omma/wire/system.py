@@ -24,10 +24,11 @@ class HealthAnswer(BaseModel):
 
 
 class ServiceAnswer(BaseModel):
-    """What listens here."""
+    """What listens here: the answer that the card service documents, and more."""
 
-    status: str
-    service: str
-    version: str
+    status: Literal["ok"]
+    service: Literal["inference-service"] = Field(description="What its clients look for.")
     docs_url: str
+    name: Literal["omma"]
+    version: str
     health_url: str

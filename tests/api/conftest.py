@@ -70,3 +70,9 @@ def connect_with(reach):
 @pytest.fixture
 def client(connect):
     return connect()
+
+
+@pytest.fixture
+def build_with():
+    """Builds the application over services of which some are given."""
+    return lambda **given: build_api(fake_services(**given), OPTIONS)

@@ -4,6 +4,7 @@ import pytest
 
 from omma.domain.errors import ModelCorrupt, NotReady, OutOfMemory
 from tests.fakes import picture
+from tests.logged import logged
 
 DETECT = "/api/v1/faces/detect"
 
@@ -66,7 +67,7 @@ async def test_our_own_fault_is_500_without_its_inside_and_logged_once(
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal_error"
     assert "secret" not in answer.text
-    [record] = caplog.records
+    [record] = logged(caplog, "omma", logging.ERROR)
     assert "secret" in record.exc_text or "secret" in str(record.exc_info[1])
     assert record.request_id == answer.json()["request_id"]
 

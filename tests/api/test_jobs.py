@@ -4,9 +4,10 @@ import uuid
 import pytest
 
 from omma.domain.jobs import Completed, Failed, Failure
+from omma.operations.registry import bind
 from omma.services.intake import JobRules
 from omma.services.tokens import Gatekeeper
-from tests.fakes import picture
+from tests.fakes import capabilities, picture
 from tests.job_fakes import MemoryJobs
 from tests.service_fakes import MemoryBlobs, NamedTokens
 
@@ -89,7 +90,7 @@ async def test_an_unknown_task_type_is_400_and_names_those_there_are(client):
 
     assert answer.status_code == 400
     assert answer.json()["detail"] == (
-        "Invalid task_type. Must be one of face_detection, face_embedding, image_embedding"
+        f"Invalid task_type. Must be one of {', '.join(bind(capabilities()))}"
     )
 
 

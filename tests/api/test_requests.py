@@ -4,6 +4,7 @@ import logging
 import pytest
 
 from tests.fakes import picture
+from tests.logged import logged
 
 DETECT = "/api/v1/faces/detect"
 
@@ -39,7 +40,7 @@ async def test_every_answer_is_one_line_in_the_log(client, caplog):
     with caplog.at_level(logging.INFO, "omma.api.requests"):
         await client.get("/nope?token=private", headers={"x-request-id": "abc"})
 
-    [record] = caplog.records
+    [record] = logged(caplog, "omma.api.requests", logging.INFO)
     assert (record.method, record.path, record.status) == ("GET", "/nope", 404)
     assert record.request_id == "abc"
     assert record.took_ms >= 0

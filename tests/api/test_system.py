@@ -42,9 +42,16 @@ async def test_the_front_page_tells_programs_what_listens(client):
     answer = await client.get("/")
 
     assert answer.status_code == 200
-    assert answer.json()["status"] == "ok"
-    assert answer.json()["service"] == "omma"
-    assert answer.json()["docs_url"] == "/docs"
+    documented = {"status": "ok", "service": "inference-service", "docs_url": "/apidocs"}
+    assert documented.items() <= answer.json().items()
+    assert answer.json()["name"] == "omma"
+
+
+@pytest.mark.parametrize("path", ["/apidocs", "/apidocs/"])
+async def test_the_card_services_documentation_is_ours(client, path):
+    answer = await client.get(path, follow_redirects=True)
+
+    assert (answer.status_code, answer.url.path) == (200, "/docs")
 
 
 async def test_the_front_page_sends_browsers_to_the_docs(client):

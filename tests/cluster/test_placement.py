@@ -39,4 +39,4 @@ def test_every_model_gets_its_share_of_one_gpu(server):
     )  # fmt: skip
 
     assert '"left": 0.25' in result.stdout, result.stderr
-    assert result.stdout.count("HEALTHY") == 6
+    assert result.stdout.count("HEALTHY") == 7

@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.index_records import stores
 from tests.job_records import opened_records
+
+__all__ = ["stores"]
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

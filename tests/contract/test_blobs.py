@@ -22,6 +22,7 @@ from omma.domain.errors import (
 )
 from omma.stores import folders
 from omma.stores.blobs import S3Access, open_blobs
+from tests.logged import logged
 from tests.s3_servers import BUCKET, s3_server
 from tests.servers import unused_port
 
@@ -371,7 +372,7 @@ async def test_a_server_that_does_not_know_the_keys_is_unavailable(s3_server, ca
 
     with pytest.raises(StoreUnavailable):
         await open_blobs(f"s3://{BUCKET}", access).put("a", b"x")
-    assert "privileges" in caplog.records[0].reason
+    assert "privileges" in logged(caplog, "omma.stores.blobs")[0].reason
 
 
 async def test_a_bucket_that_is_not_there_is_unavailable(s3_server):

@@ -10,6 +10,7 @@ from omma.stores.records.database import from_ms
 from omma.stores.records.events import SqlEventLog
 from omma.stores.records.tables import event_counter, events
 from tests.job_records import claim, submit
+from tests.logged import logged
 
 
 async def test_nothing_happened_at_first(records):
@@ -95,4 +96,5 @@ async def test_events_of_a_later_omma_are_passed_over_and_named_once(database, c
     assert [event.seq for event in await log.after(0, limit=9, job_id="a")] == [1, 5]
     assert [event.seq for event in await log.after(1, limit=1)] == [5]
     assert await log.after(5, limit=9) == []
-    assert [record.kind for record in caplog.records] == ["job_paused", "job_resumed", "job_new"]
+    skipped = logged(caplog, "omma.stores.records.events")
+    assert [record.kind for record in skipped] == ["job_paused", "job_resumed", "job_new"]

@@ -13,10 +13,12 @@ import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
+import omma.wire.cards
 import omma.wire.events
 import omma.wire.faces
 import omma.wire.gateway
 import omma.wire.images
+import omma.wire.indexes
 import omma.wire.jobs
 import omma.wire.operations
 import omma.wire.problems
@@ -33,10 +35,12 @@ HTTP = re.compile(rf"{HERE}(/[^?]*)(?:\?(.*))?")
 # Commands of the system and of Ray: nothing of ours to hold them against.
 FOREIGN = {"cp", "docker", ".venv/bin/ray"}
 WIRE = (
+    omma.wire.cards,
     omma.wire.events,
     omma.wire.faces,
     omma.wire.gateway,
     omma.wire.images,
+    omma.wire.indexes,
     omma.wire.jobs,
     omma.wire.operations,
     omma.wire.problems,

@@ -44,6 +44,12 @@ CHANGED = {
     "LOG_LEVEL": ("debug", "DEBUG"),
     "DATABASE_URL": ("postgres://u:p@h/d", "postgres://u:p@h/d"),
     "DATABASE_DIR": ("/data", "sqlite:////data/omma.db"),
+    "POSTGRES_HOST": ("db.example", "postgresql://postgres@db.example:5432/postgres"),
+    "POSTGRES_PORT": ("5433", "postgresql://postgres@localhost:5433/cards"),
+    "POSTGRES_DB": ("cards", "postgresql://postgres@localhost:5432/cards"),
+    "POSTGRES_USER": ("ann@home", "postgresql://ann%40home@localhost:5432/cards"),
+    "POSTGRES_PASSWORD": ("p@ss/:%", "postgresql://postgres:p%40ss%2F%3A%25@localhost:5432/cards"),
+    "SCRYFALL_DATA_DIR": ("/data/scryfall", Path("/data/scryfall")),
     "STORAGE_DIR": ("/data/inference/jobs", "/data/inference"),
     "PUBLIC_KEY_PATH": ("/keys/public_key.pem", Path("/keys/public_key.pem")),
     "AUTH_DISABLED": ("true", True),
@@ -63,6 +69,12 @@ CHANGED = {
     "CALLBACK_URL": ("https://a.example/done", "https://a.example/done"),
     "CALLBACK_SECRET": ("hush", SecretStr("hush")),
     "USE_GPU": ("false", "never"),
+}
+
+# Without these, the variable alone says too little.
+BESIDE = {
+    name: {"POSTGRES_DB": "cards"}
+    for name in ("POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD")
 }
 
 
@@ -86,6 +98,8 @@ def test_a_documented_variable_has_exactly_one_answer(name):
 @pytest.mark.parametrize("name", ALIASES)
 def test_an_alias_changes_every_setting_it_names(name, monkeypatch):
     text, value = CHANGED[name]
+    for other, content in BESIDE.get(name, {}).items():
+        monkeypatch.setenv(other, content)
     before = [look_up(Settings(), path) for path in ALIASES[name].settings]
 
     monkeypatch.setenv(name, text)
@@ -114,6 +128,45 @@ def test_redis_is_made_of_three_variables(monkeypatch):
     monkeypatch.setenv("REDIS_PASSWORD", "pw")
 
     assert Settings().auth.redis_url == "redis://:pw@r.example:1234/0"
+    assert Settings().indexes.redis_url == "redis://:pw@r.example:1234/0"
+
+
+def test_postgres_is_made_of_five_variables(monkeypatch):
+    for name, text in (("USER", "u"), ("PASSWORD", "p w"), ("DB", "cards"), ("HOST", "::1")):
+        monkeypatch.setenv(f"POSTGRES_{name}", text)
+    monkeypatch.setenv("POSTGRES_PORT", "1234")
+
+    assert Settings().database.url == "postgresql://u:p%20w@[::1]:1234/cards"
+
+
+def test_postgres_may_be_behind_a_socket(monkeypatch):
+    monkeypatch.setenv("POSTGRES_HOST", "/run/postgresql")
+    monkeypatch.setenv("POSTGRES_DB", "cards")
+
+    url = Settings().database.url
+
+    assert url == "postgresql://postgres@/cards?host=/run/postgresql&port=5432"
+
+
+@pytest.mark.parametrize("name", ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_PORT"])
+def test_a_database_of_no_host_and_no_name_is_none(name, monkeypatch):
+    monkeypatch.setenv(name, "5432")
+
+    assert Settings().database.url == ""
+
+
+def test_a_postgres_that_is_named_in_parts_wins_over_a_folder(monkeypatch):
+    monkeypatch.setenv("DATABASE_DIR", "../data")
+    monkeypatch.setenv("POSTGRES_HOST", "db")
+
+    assert Settings().database.url == "postgresql://postgres@db:5432/postgres"
+
+
+def test_a_url_of_the_database_wins_over_its_parts(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
+    monkeypatch.setenv("POSTGRES_HOST", "db")
+
+    assert Settings().database.url == "postgresql://u@h/d"
 
 
 def test_a_database_that_is_named_wins_over_a_folder(monkeypatch):

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -17,6 +18,7 @@ from omma.domain.events import EventKind
 from omma.domain.jobs import Completed, Failed, Failure, Hold, JobState, Submission
 from omma.services.events import EventFeed, FeedOptions
 from tests.job_fakes import MemoryJobs
+from tests.logged import logged, messages
 
 QUICK = FeedOptions(poll_interval_s=0.001, capacity=20, max_streams=2)
 SHORT_S, LONG_S = 0.05, 5.0
@@ -204,7 +206,7 @@ async def test_the_absence_of_the_database_is_logged_once(jobs, feed, caplog):
     jobs.is_down = True
     await follower.next(patience_s=SHORT_S)
 
-    assert [record.message for record in caplog.records] == ["cannot read events"]
+    assert messages(caplog, "omma.services.events") == ["cannot read events"]
 
 
 async def test_a_job_is_followed_from_its_beginning_to_its_end(jobs, feed):
@@ -355,7 +357,7 @@ async def test_a_fault_that_nobody_foresaw_is_logged_and_gone_after_it(jobs, mon
 
         assert [event.job_id for event in await heard(follower, 1)] == ["a"]
         feed.check()
-    assert [record.levelname for record in caplog.records] == ["ERROR"] * 2
+    assert len(logged(caplog, "omma.services.events", logging.ERROR)) == 2
 
 
 async def test_a_feed_whose_tailer_has_died_is_not_well(jobs):

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import threading
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from omma.engines.fake import FakeDetector, FakeEmbedder
 from omma.engines.finder import FaceFinder
 from omma.settings import Settings
 from omma.stores.models import ModelFiles
+from tests.logged import logged
 from tests.samples import encode, picture
 
 
@@ -93,7 +95,7 @@ async def test_an_image_that_fails_unexpectedly_fails_alone_and_in_the_log(
     assert type(second) is OmmaError
     assert "foresaw" not in str(second)
     assert isinstance(third, UndecodableImage)
-    [record] = caplog.records
+    [record] = logged(caplog, "deployments", logging.ERROR)
     assert "nobody foresaw this" in str(record.exc_info[1])
 
 
@@ -105,7 +107,7 @@ async def test_an_engine_that_fails_unexpectedly_is_told_as_our_fault(settings, 
         await FaceEmbedding(settings, "arcface").embed(crops(3))
 
     assert type(found) is OmmaError
-    assert len(caplog.records) == 2
+    assert len(logged(caplog, "deployments", logging.ERROR)) == 2
 
 
 async def test_memory_that_runs_out_is_told_as_itself(settings, engines):

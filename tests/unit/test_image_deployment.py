@@ -1,6 +1,7 @@
 """The replica that embeds whole images: batches, lanes, laziness, and what it tells of faults."""
 
 import asyncio
+import logging
 import threading
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from omma.engines.fake import FakeEmbedder
 from omma.operations.declaring import Observation
 from omma.settings import Settings
 from omma.stores.models import ModelFiles
+from tests.logged import logged
 from tests.samples import encode, picture
 
 IMAGE = encode(picture(), "JPEG")
@@ -140,7 +142,7 @@ async def test_a_fault_that_nobody_foresaw_is_told_to_the_log_alone(settings_of,
 
     assert type(outcome) is OmmaError
     assert "inside" not in str(outcome)
-    assert len(caplog.records) == 1
+    assert len(logged(caplog, "deployments", logging.ERROR)) == 1
 
 
 def test_operations_are_counted_by_lane_and_code(monkeypatch):

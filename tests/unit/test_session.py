@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from omma.domain.errors import ModelCorrupt, ModelMissing, OutOfMemory
 from omma.engines.session import CPU_RUN_VALUES, OnnxSession
+from tests.logged import messages
 
 
 def save_model(path, *, columns):
@@ -76,7 +77,7 @@ def test_without_a_gpu_the_cpu_runs_the_model_and_the_log_says_so(tmp_path, capl
     session = OnnxSession(path, gpu="auto")
 
     if not session.is_on_gpu:
-        assert "no gpu for this model, running on the cpu" in caplog.messages
+        assert "no gpu for this model, running on the cpu" in messages(caplog, "omma.engines")
 
 
 def test_a_cpu_takes_large_inputs_one_by_one_and_small_ones_together(tmp_path):

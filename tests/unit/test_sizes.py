@@ -70,6 +70,7 @@ def test_the_ingress_never_waits_for_a_place_and_models_have_three_batches(path)
         "ArcFace": faces.arcface.max_batch,
         "FaceNet": faces.facenet.max_batch,
         "ImageEmbedding": plan.settings.embedding.max_batch,
+        "CardMatching": plan.settings.cards.max_batch,
     }
 
     assert plan.sizes["Ingress"]["max_ongoing_requests"] >= 1000
@@ -82,10 +83,15 @@ def test_the_ingress_never_waits_for_a_place_and_models_have_three_batches(path)
 @files
 def test_one_replica_scales_at_about_one_batch(path):
     plan = read_plan(path)
+    faces = plan.settings.faces
+    batches = {
+        "FaceDetection": faces.detection.max_batch,
+        "ArcFace": faces.arcface.max_batch,
+        "CardMatching": plan.settings.cards.max_batch,
+    }
 
-    for name, slot in {"FaceDetection": "detection", "ArcFace": "arcface"}.items():
+    for name, batch in batches.items():
         if scaling := plan.sizes.get(name, {}).get("autoscaling_config"):
-            batch = getattr(plan.settings.faces, slot).max_batch
             assert scaling["target_ongoing_requests"] == batch, name
 
 
@@ -129,6 +135,17 @@ def test_the_local_file_leaves_a_core_of_two_to_tasks():
     sizes = read_plan(DEFAULT).sizes
 
     assert sum(each["ray_actor_options"]["num_cpus"] for each in sizes.values()) <= 1
+
+
+def test_one_machine_leaves_a_core_of_two_to_tasks_with_every_engine_apart():
+    sizes = read_plan(DEFAULT.with_name("split.yaml")).sizes
+
+    assert sum(map(_most_cpus, sizes.values())) <= 1
+
+
+def _most_cpus(options):
+    replicas = options.get("autoscaling_config", {}).get("max_replicas", 1)
+    return replicas * options["ray_actor_options"]["num_cpus"]
 
 
 def test_args_become_settings_and_overrides_win(written):

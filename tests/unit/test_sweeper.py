@@ -6,6 +6,7 @@ from omma.services.files import UNCLAIMED_S, JobFiles
 from omma.services.sweeper import RETRY_S, Sweeper
 from omma.stores.blobs import open_blobs
 from tests.job_fakes import SECOND_LOOK_S, MemoryJobs
+from tests.logged import messages
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ async def test_one_folder_that_cannot_be_removed_does_not_hinder_others(
 
     assert await sweeper.run_once() == 1
     assert await paths(blobs) == ["uploads/bad/0"]
-    assert caplog.messages == ["could not remove a folder"]
+    assert messages(caplog, "omma.services.sweeper") == ["could not remove a folder"]
 
     blobs.delete = real
     assert await sweeper.run_once() == 0
@@ -148,7 +149,7 @@ async def test_one_move_that_fails_does_not_hinder_others(jobs, files, blobs, sw
 
     assert await sweeper.run_once() == 1
     assert sorted(await paths(blobs)) == ["attempts/bad/1/a.bin", "jobs/good/a.bin"]
-    assert caplog.messages == ["could not move a job's files"]
+    assert messages(caplog, "omma.services.sweeper") == ["could not move a job's files"]
 
 
 async def test_a_run_ends_when_its_time_is_over(jobs, files, blobs):

@@ -1,6 +1,6 @@
 """Named rights that one holder has at a time."""
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from omma.stores.records.database import Database
 from omma.stores.records.tables import leases
@@ -30,3 +30,8 @@ class SqlLeases:
         held = (leases.c.name == name) & (leases.c.holder == holder)
         async with self._database.write() as connection:
             await connection.execute(delete(leases).where(held))
+
+    async def holder(self, name: str) -> str | None:
+        held = (leases.c.name == name) & (leases.c.until > self._database.now)
+        async with self._database.read() as connection:
+            return await connection.scalar(select(leases.c.holder).where(held))

@@ -33,6 +33,8 @@ metadata = MetaData(
 
 Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER alone
 Id = String(36)
+# Compared by code points on either database: order and ranges do not hang on a locale.
+Word = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def _partial(name: str, *columns: ColumnElement[Any], where: str, unique: bool = False) -> Index:
@@ -232,40 +234,45 @@ revoked_tokens = Table(
 cards = Table(
     "cards",
     metadata,
-    Column("card_id", String(200), primary_key=True),
-    Column("name", String(400), nullable=False),
-    Column("name_key", String(400), nullable=False, index=True),  # lower case, without accents
+    Column("card_id", Word, primary_key=True),
+    Column("name_key", Word, nullable=False),  # the name as it is looked for
     Column("data", Text, nullable=False),  # the whole card
     Column("digest", String(64), nullable=False),  # of the data: another one when it changed
-    Column("seen_in", String(100), nullable=False, index=True),
+    Column("seen_in", Word, nullable=False),  # the last pass; no index: each pass writes it
     Column("updated_at", BigInteger, nullable=False),
     Column("removed_at", BigInteger),
 )
+_partial("ix_cards_name_key", cards.c.name_key, cards.c.card_id, where="removed_at IS NULL")
 
-card_faces = Table(  # a face of a card, and what was last made of its picture
+card_faces = Table(  # a face of a card, and what was last made of its present picture
     "card_faces",
     metadata,
-    Column(
-        "card_id",
-        String(200),
-        ForeignKey("cards.card_id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    Column("card_id", Word, ForeignKey("cards.card_id", ondelete="CASCADE"), primary_key=True),
     Column("face", Integer, primary_key=True, autoincrement=False),
-    Column("image_key", String(200), nullable=False),
+    Column("image_key", Word, nullable=False),
     Column("data", Text, nullable=False),  # the whole face
-    Column("made_key", String(400), index=True),  # features_key and image_key of what was made
-    Column("shard", String(200), index=True),  # null where there are no features
+    Column("features_key", Word, nullable=False, server_default=""),  # empty: nothing was made
+    Column("shard", Word),  # null where there are no features
     Column("keypoints", Integer),
-    Column("tries", Integer, nullable=False, server_default="0"),  # failed ones of this picture
-    Column("error", Text),
+    Column("tries", Integer, nullable=False, server_default="0"),  # failed ones by this key
+    Column("is_final", Boolean, nullable=False, server_default=text("false")),  # as failures are
+    Column("error", Text),  # null unless the last try failed
+    Index("ix_card_faces_features_key", "features_key", "card_id", "face"),
+)
+_partial(
+    "ix_card_faces_failed",
+    card_faces.c.features_key,
+    card_faces.c.tries,
+    card_faces.c.card_id,
+    card_faces.c.face,
+    where="error IS NOT NULL",
 )
 
 index_snapshots = Table(
     "index_snapshots",
     metadata,
-    Column("name", String(100), primary_key=True),
-    Column("version", String(100), primary_key=True),
+    Column("name", Word, primary_key=True),
+    Column("version", Word, primary_key=True),
     Column("state", String(20), nullable=False),
     Column("items", BigInteger, nullable=False),
     Column("vectors", BigInteger, nullable=False),
@@ -276,20 +283,20 @@ index_snapshots = Table(
     Column("report", Text, nullable=False),
 )
 
-indexes = Table(  # one row for each index: what every replica polls
+indexes = Table(  # one row for each index that has something published: what replicas poll
     "indexes",
     metadata,
-    Column("name", String(100), primary_key=True),
-    Column("version", String(100), nullable=False),
+    Column("name", Word, primary_key=True),
+    Column("version", Word, nullable=False),
     Column("sequence", BigInteger, nullable=False),
 )
 
 index_servings = Table(
     "index_servings",
     metadata,
-    Column("name", String(100), primary_key=True),
-    Column("replica", String(200), primary_key=True),
-    Column("version", String(100), nullable=False),
+    Column("name", Word, primary_key=True),
+    Column("replica", Word, primary_key=True),
+    Column("version", Word, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
 )
@@ -298,11 +305,11 @@ corrections = Table(
     "corrections",
     metadata,
     Column("correction_id", Id, primary_key=True),
-    Column("card_id", String(200)),  # null: no card of the index
+    Column("card_id", Word),  # null: no card of the index
     Column("face", Integer),
-    Column("claimed_card_id", String(200)),
+    Column("claimed_card_id", Word),
     Column("claimed_face", Integer),
-    Column("image", String(200), nullable=False),
+    Column("image", Word, nullable=False),
     Column("created_by", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
 )
@@ -314,6 +321,5 @@ card_sessions = Table(  # a phone takes the picture, a computer reads the result
     Column("created_by", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
-    Column("state", String(20), nullable=False),  # waiting, done
-    Column("result", Text),
+    Column("result", Text),  # null while it waits
 )

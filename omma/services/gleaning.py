@@ -1,0 +1,132 @@
+"""The stage FEATURES: every picture that is new or changed is looked at, once in a rebuild."""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeVar
+
+from omma.domain.cards import CardId, ItemId
+from omma.domain.errors import SourceUnavailable
+from omma.domain.indexes import RebuildProgress, Stage
+from omma.ports.blobs import BlobStore
+from omma.ports.cards import CardRecords, Extracted, FeatureLedger, Unextracted
+from omma.ports.indexes import ExtractTask, Farm
+from omma.services.retention import FEATURES
+
+log = logging.getLogger(__name__)
+
+PAGE = 5000  # faces that the ledger is asked for at once
+LOOK_UP = 500  # cards of one query to the records
+
+T = TypeVar("T")
+Teller = Callable[[RebuildProgress], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class GleaningOptions:
+    """How pictures are handed out."""
+
+    features_key: str
+    shard_items: int = 256
+    max_tries: int = 3
+
+
+@dataclass(slots=True)
+class _Count:
+    total: int
+    done: int = 0
+    failed: int = 0
+    tried: set[tuple[ItemId, str]] = field(default_factory=set[tuple[ItemId, str]])
+
+    def add(self, rows: Sequence[Extracted]) -> None:
+        self.done += len(rows)
+        self.failed += sum(bool(row.error) for row in rows)
+
+    def progress(self) -> RebuildProgress:
+        return RebuildProgress(Stage.FEATURES, self.done, self.total, self.failed)
+
+
+class Gleaning:
+    """Records what came of each shard in one transaction: what is done stays done after a kill."""
+
+    def __init__(
+        self,
+        cards: CardRecords,
+        ledger: FeatureLedger,
+        blobs: BlobStore,
+        farm: Farm,
+        options: GleaningOptions,
+    ) -> None:
+        self._cards = cards
+        self._ledger = ledger
+        self._blobs = blobs
+        self._farm = farm
+        self._options = options
+
+    async def run(self, version: str, tell: Teller) -> int:
+        """How many pictures were looked at; `SourceUnavailable` when some could not be fetched."""
+        key, max_tries = self._options.features_key, self._options.max_tries
+        lost = await self._lost()
+        missing = await self._ledger.count_missing(key, max_tries=max_tries)
+        counted = _Count(missing + len(lost))
+        await tell(counted.progress())
+        async with (
+            aclosing(self._tasks(version, lost, counted)) as tasks,
+            aclosing(self._farm.extract(tasks)) as found,
+        ):
+            async for rows in found:
+                await self._ledger.record(key, rows)
+                counted.add(rows)
+                await tell(counted.progress())
+        if unanswered := len(counted.tried) - counted.done:
+            raise SourceUnavailable(f"the source of cards did not give {unanswered} pictures")
+        return counted.done
+
+    async def _tasks(
+        self, version: str, lost: Sequence[Unextracted], counted: _Count
+    ) -> AsyncGenerator[ExtractTask]:
+        numbers = count(1)
+        faces = list(lost)
+        while True:
+            fresh = [face for face in faces if _picture(face) not in counted.tried]
+            for some in _chunks(fresh, self._options.shard_items):
+                counted.tried.update(map(_picture, some))
+                yield ExtractTask(f"{FEATURES}/{version}-{next(numbers):05}.h5", tuple(some))
+            # What is in work, or failed in this rebuild, shows again: it is not to hide the rest.
+            limit = PAGE + len(counted.tried) - counted.done + counted.failed
+            asked = self._options
+            faces = await self._ledger.missing(
+                asked.features_key, limit=limit, max_tries=asked.max_tries
+            )
+            if all(_picture(face) in counted.tried for face in faces):
+                return
+
+    async def _lost(self) -> list[Unextracted]:
+        """Faces whose shard is recorded and not there: a store was restored, or cleaned."""
+        stored = {each.path async for chunk in self._blobs.list(FEATURES) for each in chunk}
+        shards = await self._ledger.shards(self._options.features_key)
+        lost = {item for shard, items in shards.items() if shard not in stored for item in items}
+        if lost:
+            log.warning(
+                "shards are lost, their pictures are looked at anew", extra={"n": len(lost)}
+            )
+        found: list[Unextracted] = []
+        for some in _chunks(sorted(lost), LOOK_UP):
+            cards = await self._cards.get({CardId(item.card_id) for item in some})
+            found += [
+                Unextracted(card.card_id, face, 0)
+                for card in cards.values()
+                for face in card.faces
+                if ItemId(card.card_id, face.number) in lost
+            ]
+        return found
+
+
+def _picture(face: Unextracted) -> tuple[ItemId, str]:
+    return ItemId(face.card_id, face.face.number), face.face.image_key
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

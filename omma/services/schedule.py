@@ -1,0 +1,123 @@
+"""When the index is rebuilt by itself: every night, once for a night that was missed."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from omma.domain.errors import CannotStart
+from omma.domain.indexes import CARDS
+from omma.domain.jobs import Json
+from omma.ports.events import Cursors
+from omma.ports.indexes import Snapshots
+from omma.ports.leases import Leases
+from omma.services.indexes import LEASE
+
+log = logging.getLogger(__name__)
+
+OPERATION = "index_rebuild"
+CURSOR = f"nightly:{CARDS}"  # the latest due time that a rebuild was submitted for, ms since 1970
+
+Submit = Callable[[str, Json, str], Awaitable[object]]  # operation, params, idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Times of a cron expression in a time zone.
+
+    As in Debian's cron, what would fall into the hour that is skipped in spring runs right after
+    it, and what would run twice in autumn runs once.
+    """
+
+    expression: str
+    zone: ZoneInfo
+
+    @classmethod
+    def read(cls, expression: str, time_zone: str) -> Self:
+        """`CannotStart` for what is no cron expression, or no time zone."""
+        try:
+            schedule = cls(expression, ZoneInfo(time_zone))
+            schedule.upcoming(datetime.now(UTC))
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise CannotStart(
+                f"expected a time zone as Europe/Berlin, got {time_zone!r}"
+            ) from error
+        except CronSimError as error:
+            reason = f"expected a cron expression as '0 2 * * *', got {expression!r}: {error}"
+            raise CannotStart(reason) from None
+        except StopIteration:
+            raise CannotStart(f"the cron expression {expression!r} names no day") from None
+        return schedule
+
+    def upcoming(self, now: datetime) -> datetime:
+        """The first time after ``now``."""
+        return next(CronSim(self.expression, now.astimezone(self.zone))).astimezone(UTC)
+
+    def latest(self, now: datetime) -> datetime:
+        """The last time before ``now``."""
+        times = CronSim(self.expression, now.astimezone(self.zone), reverse=True)
+        return next(times).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class NightlyPorts:
+    """What is looked at before a rebuild is submitted."""
+
+    cursors: Cursors
+    snapshots: Snapshots
+    leases: Leases
+    submit: Submit
+
+
+class Nightly:
+    """Submits a durable job for each due time; the same job however often it is submitted."""
+
+    def __init__(
+        self,
+        ports: NightlyPorts,
+        schedule: Schedule,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ports = ports
+        self._schedule = schedule
+        self._clock = clock
+
+    async def run_once(self) -> int:
+        """1 where a rebuild was submitted; several missed ones are one."""
+        due = self._schedule.latest(self._clock())
+        due_ms = round(due.timestamp() * 1000)
+        last_ms = await self._ports.cursors.read(CURSOR)
+        if last_ms is not None and last_ms < due_ms:
+            await self._ports.submit(OPERATION, {}, f"{CURSOR}:{due:%Y%m%dT%H%M%SZ}")
+            log.info("submitted the nightly rebuild", extra={"due": due.isoformat()})
+        if last_ms != due_ms:  # at the very first nothing was missed yet
+            await self._ports.cursors.write(CURSOR, due_ms)
+        return int(last_ms is not None and last_ms < due_ms)
+
+
+class First:
+    """Submits a rebuild while no snapshot was ever published, so that there is one soon."""
+
+    def __init__(
+        self,
+        ports: NightlyPorts,
+        params: Json | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ports = ports
+        self._params = params or {}
+        self._clock = clock
+
+    async def run_once(self) -> int:
+        """Nothing more to do as soon as a snapshot is published, or somebody is at it."""
+        if await self._ports.snapshots.published(CARDS) or await self._ports.leases.holder(LEASE):
+            return 0
+        hour = f"{self._clock():%Y%m%dT%H}"  # of a job that failed another is submitted, hourly
+        await self._ports.submit(OPERATION, self._params, f"first:{CARDS}:{hour}")
+        return 0
