@@ -11,6 +11,7 @@ from jaxtyping import Int32, Int64, Shaped, UInt8, UInt16
 from omma.domain.cards import CardId, ItemId
 from omma.domain.errors import IndexCorrupt
 from omma.domain.indexes import IndexStats
+from omma.engines.cards.packing import unpack
 from omma.vision.keypoints import DIMENSION
 
 FORM = 1  # of the files; another one is not read
@@ -97,9 +98,17 @@ class IndexFiles:
         """Those descriptors themselves."""
         return self._descriptors[rows]
 
+    def look(self, item: int) -> bytes:
+        """The item from afar; empty where its features came without."""
+        return self._kept(item)[0]
+
     def regions(self, item: int) -> bytes:
-        """What tells the item from other printings."""
-        return self._regions[int(self._bytes[item]) : int(self._bytes[item + 1])].tobytes()
+        """What tells the item from other printings; empty where its features came without."""
+        return self._kept(item)[1]
+
+    def _kept(self, item: int) -> tuple[bytes, bytes]:
+        rows = slice(int(self._bytes[item]), int(self._bytes[item + 1]))
+        return unpack(self._regions[rows].tobytes())
 
     def _check(self, vectors: int) -> None:
         ends = (int(self.first[0]), int(self.first[-1]), int(self._bytes[0]))

@@ -6,11 +6,13 @@ from jaxtyping import UInt8
 from omma.domain.cards import Features
 from omma.engines.cards.options import CardEngineOptions
 from omma.engines.cards.sights import PrintingJudge
+from omma.engines.cards.packing import pack
+from omma.vision.appearance import cut_look
 from omma.vision.contrast import even_lightness, fit_longer
 from omma.vision.images import ImageLimits, decode, probe, reduction_for
 from omma.vision.keypoints import find_spread
 
-FORM = "sift-1"  # rises when the same options give other features
+FORM = "sift-2"  # rises when the same options give other features
 LIMITS = ImageLimits()
 DETAIL_PX = 1000  # longer side that a picture is decoded at, where it has so many
 
@@ -38,5 +40,5 @@ def look_at(
         descriptors=found.descriptors,
         width_px=small.shape[1],
         height_px=small.shape[0],
-        regions=judge.cut(picture),
+        regions=pack(cut_look(picture), judge.cut(picture)),
     )
