@@ -57,7 +57,7 @@ bench: $(TOOLS) models ## measure this machine: a table, and a JSON file
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 docs: $(TOOLS) $(PROJECT) ## write the generated pages of docs/reference anew
-	@.venv/bin/python docs/generate.py
+	@.venv/bin/python -m docs.generate
 
 COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --excludes requirements/excludes.txt --group build

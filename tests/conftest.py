@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from hypothesis import settings
 
 from tests.databases import (
     clock,
@@ -37,6 +38,11 @@ __all__ = [
     "sqlite_url",
     "timed_database",
 ]
+
+
+# Other examples every time: many runs see what one of them would take minutes for.
+settings.register_profile("omma", max_examples=25, deadline=None)
+settings.load_profile("omma")
 
 
 @pytest.fixture(autouse=True)

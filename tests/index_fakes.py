@@ -263,7 +263,7 @@ class MemorySnapshots(_Store):
     async def listed(self, name):
         self.check()
         mine = [snapshot for (index, _), snapshot in self.kept.items() if index == name]
-        return sorted(mine, key=lambda snapshot: snapshot.version, reverse=True)
+        return sorted(mine, key=lambda each: (each.created_at, each.version), reverse=True)
 
     async def remove(self, name, version):
         self.check()

@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 QUICK = "fsync = off\nmax_connections = 200\n"  # survives its own crash, not the machine's
 SAFE = "max_connections = 200\n"  # for what measures
 
@@ -93,7 +95,10 @@ def stop(server):
     info = server._postmaster_info  # noqa: SLF001  asserted in its getter
     if info is not None and info.is_running():
         os.kill(info.pid, 3)  # SIGQUIT: immediate shutdown
-        info.process.wait(30)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # not wait(): where nobody reaps orphans soon, it waits for that as well
+            while info.process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
     (server.pgdata / "postmaster.pid").unlink(missing_ok=True)
 
 

@@ -21,7 +21,7 @@ from omma.ports.blobs import BlobStore, Sweeps
 from omma.ports.cards import CardMatcher, CardRecords, Corrections
 from omma.services.files import UNCLAIMED_S
 from omma.services.scans import Scans
-from omma.vision.images import ImageLimits, decode, probe
+from omma.vision.headers import ImageLimits
 
 CORRECTIONS = "corrections"  # the folder of what humans said, in the blob store
 LONGEST_ID = 200  # characters, as the records keep them
@@ -141,6 +141,8 @@ class CardService:
 
 def _decode(image: bytes, limits: ImageLimits) -> None:
     """Make sure that later rebuilds can look at it."""
+    from omma.vision.images import decode, probe  # noqa: PLC0415  the command does without cv2
+
     decode(image, probe(image, limits), reduction=8)
 
 

@@ -74,7 +74,7 @@ def _inside(
     mapped = middles @ homography.T
     places = mapped[..., :2] / mapped[..., 2:]
     limits = np.array([shape[1], shape[0]])
-    return ((places >= 0) & (places < limits)).all(axis=-1)
+    return np.asarray(((places >= 0) & (places < limits)).all(axis=-1))
 
 
 def _detail(grey: UInt8[np.ndarray, "135 96"]) -> Float32[np.ndarray, "135 96"]:

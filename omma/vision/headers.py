@@ -24,6 +24,14 @@ class ImageFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How large an image may be by its own account."""
+
+    max_pixels: int = 50_000_000
+    max_frames: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class ImageHeader:
     """What is known of an image before any pixel is decoded."""
 

@@ -20,7 +20,7 @@ from omma.domain.errors import (
     UndecodableImage,
 )
 from omma.vision.formats import bmp, gif, heif, jpeg, png, tiff, webp
-from omma.vision.headers import ImageFormat, ImageHeader
+from omma.vision.headers import ImageFormat, ImageHeader, ImageLimits
 
 __all__ = [
     "ImageFormat",
@@ -39,14 +39,6 @@ HORIZONTAL, VERTICAL, BOTH = 1, 0, -1
 FLIPS = {2: HORIZONTAL, 3: BOTH, 4: VERTICAL, 6: HORIZONTAL, 7: BOTH, 8: VERTICAL}
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is our error to tell
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """How large an image may be by its own account."""
-
-    max_pixels: int = 50_000_000
-    max_frames: int = 100
 
 
 @dataclass(frozen=True, slots=True)

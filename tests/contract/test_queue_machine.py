@@ -328,14 +328,13 @@ def _run(machine, *, examples, steps):
     chosen = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(machine, settings=chosen)
 
 
 def test_the_queue_in_memory_holds_whatever_happens():
-    _run(QueueMachine, examples=200, steps=40)
+    _run(QueueMachine, examples=50, steps=40)
 
 
 def test_the_queue_in_sqlite_holds_whatever_happens(fresh_urls):
@@ -343,7 +342,7 @@ def test_the_queue_in_sqlite_holds_whatever_happens(fresh_urls):
         kind = "sqlite"
         fresh_url = staticmethod(fresh_urls)
 
-    _run(SqliteMachine, examples=30, steps=30)
+    _run(SqliteMachine, examples=10, steps=30)
 
 
 def test_the_queue_in_postgres_holds_whatever_happens(fresh_urls):
@@ -351,4 +350,4 @@ def test_the_queue_in_postgres_holds_whatever_happens(fresh_urls):
         kind = "postgres"
         fresh_url = staticmethod(fresh_urls)
 
-    _run(PostgresMachine, examples=8, steps=30)
+    _run(PostgresMachine, examples=5, steps=30)

@@ -1,7 +1,7 @@
 """What the records of snapshots promise: one is published at a time, and every replica can tell."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,8 +11,7 @@ from omma.domain.indexes import IndexStats, Published, Snapshot, SnapshotState
 BUILT, PUBLISHED, RETIRED, REFUSED = SnapshotState
 
 
-def snapshot(version, name="cards", **more):
-    at = datetime(2026, 1, 1, tzinfo=UTC)
+def snapshot(version, name="cards", *, at=datetime(2026, 1, 1, tzinfo=UTC), **more):
     return Snapshot(name, version, BUILT, IndexStats(100, 50_000, 10**10), at, **more)
 
 
@@ -49,6 +48,14 @@ async def test_the_same_again_changes_nothing(snapshots):
 async def test_the_newest_comes_first(snapshots):
     assert list(await states(snapshots)) == ["v3", "v2", "v1"]
     assert await snapshots.listed("nothing") == []
+
+
+async def test_of_two_made_in_one_second_the_later_comes_first(stores):
+    moment = datetime(2026, 1, 1, tzinfo=UTC)  # versions end with what is random
+    await stores.snapshots.add(snapshot("v-f", at=moment))
+    await stores.snapshots.add(snapshot("v-0", at=moment + timedelta(milliseconds=1)))
+
+    assert list(await states(stores.snapshots)) == ["v-0", "v-f"]
 
 
 async def test_nothing_is_published_at_first(snapshots):

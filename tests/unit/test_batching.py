@@ -2,7 +2,7 @@ import asyncio
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.batching import Batcher
@@ -269,7 +269,6 @@ call_plans = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(call_plans, st.integers(1, 5), st.integers(1, 3), st.integers(1, 6))
 def test_every_call_that_stays_gets_its_own_answers_in_order(plans, max_size, streams, memory):
     def run(items):

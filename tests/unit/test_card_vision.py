@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omma.vision.contrast import even_lightness, fit_longer
@@ -78,7 +78,6 @@ def test_a_folded_or_far_too_narrow_outline_is_not_card_like():
     assert not is_card_like(np.full((4, 2), np.nan), 63 / 88)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.floats(0, 2 * np.pi), st.floats(1, 20))
 def test_a_card_is_card_like_at_any_angle_and_size(angle: float, scale: float):
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -409,7 +409,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30)
 @given(steps=steps, capacity=st.integers(1, 8))
 async def test_every_reader_hears_exactly_what_it_may_in_order(steps, capacity):
     """Whoever is slow, comes back with its last id, or reads while the database is away."""

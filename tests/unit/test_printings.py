@@ -32,7 +32,7 @@ def seen(picture, height_px, *, seed=1):
 def test_a_sharp_photograph_tells_which_printing_it_is(group, number):
     pictures, regions = group
 
-    odds = tell_apart(seen(pictures[number], 700), regions, ASPECT)
+    odds = tell_apart(seen(pictures[number], 700.0), regions, ASPECT)
 
     assert odds.argmax() == number
     assert odds.max() > 0.95
@@ -42,7 +42,7 @@ def test_a_sharp_photograph_tells_which_printing_it_is(group, number):
 def test_a_tiny_photograph_leaves_the_collector_number_open(group):
     pictures, regions = group
 
-    odds = tell_apart(seen(pictures[1], 100), regions[1:], ASPECT)
+    odds = tell_apart(seen(pictures[1], 100.0), regions[1:], ASPECT)
 
     assert odds.max() < 0.95
 
@@ -50,24 +50,24 @@ def test_a_tiny_photograph_leaves_the_collector_number_open(group):
 def test_pictures_that_are_the_same_are_equally_probable(group):
     pictures, regions = group
 
-    odds = tell_apart(seen(pictures[0], 700), [regions[0], regions[0]], ASPECT)
+    odds = tell_apart(seen(pictures[0], 700.0), [regions[0], regions[0]], ASPECT)
 
     assert odds.tolist() == [0.5, 0.5]
 
 
 def test_an_outline_that_is_off_by_two_pixels_does_no_harm(group):
     pictures, regions = group
-    view = seen(pictures[1], 700)
+    view = seen(pictures[1], 700.0)
     moved = np.array([[1, 0, 2], [0, 1, -2], [0, 0, 1]]) @ view.homography
 
-    odds = tell_apart(View(view.photo, moved, 700), regions, ASPECT)
+    odds = tell_apart(View(view.photo, moved, 700.0), regions, ASPECT)
 
     assert odds.argmax() == 1
 
 
 def test_a_photograph_of_something_else_gives_numbers_all_the_same(group):
     _, regions = group
-    flat = View(np.full((300, 300), 128, np.uint8), np.diag([200.0, 280.0, 1.0]), 280)
+    flat = View(np.full((300, 300), 128, np.uint8), np.diag([200.0, 280.0, 1.0]), 280.0)
 
     odds = tell_apart(flat, regions, ASPECT)
 
@@ -93,4 +93,4 @@ def test_regions_that_are_none_are_refused(group, broken):
     pictures, _ = group
 
     with pytest.raises(IndexCorrupt):
-        tell_apart(seen(pictures[0], 300), [broken, broken], ASPECT)
+        tell_apart(seen(pictures[0], 300.0), [broken, broken], ASPECT)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omma.domain.errors import (
@@ -399,7 +399,6 @@ class Play:
 
 
 @given(st.lists(actions, max_size=40))
-@settings(max_examples=25, deadline=None)
 def test_whatever_happens_no_call_loses_its_snapshot_and_the_published_one_is_served(played):
     async def run():
         play = Play()

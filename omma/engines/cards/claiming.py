@@ -46,7 +46,8 @@ def claim(  # noqa: PLR0913 - a view with its neighbours
 ) -> list[Claim]:
     """At most ``most`` cards, in the order in which they were found."""
     places = view.keypoints.places.copy()
-    query = Query(places, view.keypoints.descriptors.astype(np.float32), distances[:, -1])
+    descriptors = view.keypoints.descriptors.astype(np.float32)
+    query = Query(places, descriptors, distances[:, -1], view.grey)
     matches = match(places, distances, numbers, files)
     claimed: list[Claim] = []
     for _ in range(ROUNDS):

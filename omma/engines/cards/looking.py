@@ -31,6 +31,7 @@ class View:
     """What one glance sees."""
 
     keypoints: Keypoints  # px of the view
+    grey: UInt8[np.ndarray, "h w"]
     to_photo: Matrix  # from px of the view
 
 
@@ -57,7 +58,8 @@ def look(image: UInt8[np.ndarray, "h w 3"], glance: Glance) -> View:
         small, moved = _squash(small, glance.squash)
         shrunk = moved @ shrunk
     keypoints = find_strongest(even_lightness(small), glance.keypoints)
-    return View(keypoints, np.linalg.inv(shrunk))
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    return View(keypoints, grey, np.linalg.inv(shrunk))
 
 
 def _squash(

@@ -5,8 +5,8 @@ from jaxtyping import UInt8
 
 from omma.domain.cards import Features
 from omma.engines.cards.options import CardEngineOptions
-from omma.engines.cards.sights import PrintingJudge
 from omma.engines.cards.packing import pack
+from omma.engines.cards.sights import PrintingJudge
 from omma.vision.appearance import cut_look
 from omma.vision.contrast import even_lightness, fit_longer
 from omma.vision.images import ImageLimits, decode, probe, reduction_for

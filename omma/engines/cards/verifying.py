@@ -1,15 +1,16 @@
 """Looking closely at one hypothesis: all descriptors of the item, one homography, plausibility."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from omma.engines.cards.files import IndexFiles
 from omma.engines.cards.scoring import Evidence, score
 from omma.engines.cards.voting import Hypothesis
-from omma.vision.homographies import Matrix, fit_robustly, project, refit
+from omma.vision.appearance import agreement
+from omma.vision.homographies import Matrix, fit_robustly, project, refit, scaling
 from omma.vision.quadrilaterals import area, contains, corners, is_card_like
 
 NEAR = 0.35  # of the card's diagonal: how far from where the pose says a keypoint may be at first
@@ -23,6 +24,9 @@ GUIDED_ERROR = 2.0  # times that, when the homography says where to look
 GUIDED_TURN = 35.0  # degrees that a keypoint may differ by from what the homography makes of it
 GUIDED_OCTAVES = 0.8  # that its size may
 CHANCE = 0.1  # weight that a keypoint has by chance: what is above it counts
+CORNERS = 4  # as many fit any homography
+LAST_ERROR = 1.5  # times the tolerance: what counts in the end
+LEAST_WEIGHT = 1.0  # of what is worth a look at the picture
 SQUARED_LENGTH = 512.0**2  # of a RootSIFT descriptor in bytes
 
 
@@ -33,6 +37,7 @@ class Query:
     places: Float32[np.ndarray, "q 4"]  # px of the view
     descriptors: Float32[np.ndarray, "q 128"]
     reach: Float32[np.ndarray, " q"]  # squared distance of the farthest neighbour in the index
+    grey: UInt8[np.ndarray, "h w"]  # the view itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,55 +52,108 @@ class Verified:
     queries: Int64[np.ndarray, " n"]  # keypoints that the homography explains
 
 
-def verify(  # noqa: PLR0911 - each step may say no
-    hypothesis: Hypothesis, query: Query, files: IndexFiles
-) -> Verified | None:
+def verify(hypothesis: Hypothesis, query: Query, files: IndexFiles) -> Verified | None:
     """The item's outline and how sure it is; None where no card of that art can lie there."""
     rows = files.rows(hypothesis.item)
-    kept = files.places(rows)
     near = _nearby(hypothesis, query)
-    if len(near) < 4 or len(kept) < 4:  # noqa: PLR2004 - corners of a card
+    if min(len(near), rows.stop - rows.start) < CORNERS:
         return None
-    distances = _distances(query.descriptors[near], files.descriptors(rows))
-    width, height = (float(side) for side in files.sizes[hypothesis.item])
-    diagonal = float(np.hypot(width, height))
+    kept = files.places(rows)
+    pairs = _Pairs(
+        distances=_distances(query.descriptors[near], files.descriptors(rows)),
+        seen=query.places[near],
+        kept=kept,
+        size=(float(files.sizes[hypothesis.item][0]), float(files.sizes[hypothesis.item][1])),
+    )
+    fit = _fit(pairs, hypothesis)
+    if fit is None:
+        return None
+    reach = query.reach[near[fit.of_query]]
+    evidence = _evidence(pairs, fit, reach)
+    if evidence.weight < LEAST_WEIGHT:
+        evidence = replace(evidence, agreement=0.0)
+    else:
+        evidence = replace(evidence, agreement=_agreement(pairs, fit, query, files, hypothesis))
+    queries = near[fit.of_query]
+    return Verified(hypothesis.item, score(evidence), evidence, fit.matrix, fit.outline, queries)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Keypoints of the photo about the place, and those of the item."""
+
+    distances: Float32[np.ndarray, "q n"]  # squared
+    seen: Float32[np.ndarray, "q 4"]
+    kept: np.ndarray  # (n, 4)
+    size: tuple[float, float]  # width and height of the item's picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A homography, and the pairs that it explains of those that were tried."""
+
+    matrix: Matrix
+    outline: Float64[np.ndarray, "4 2"]
+    of_query: Int64[np.ndarray, " m"]
+    of_item: Int64[np.ndarray, " m"]
+    tried: int
+
+
+def _fit(pairs: _Pairs, hypothesis: Hypothesis) -> _Fit | None:
+    """Robustly from the pairs that the pose allows, then twice from those near that homography."""
+    seen, kept = pairs.seen[:, :2], pairs.kept[:, :2]
     tolerance = max(ERROR * hypothesis.pose[2], LEAST_ERROR_PX)
-    places = query.places[near]
-    of_query, of_item = _agreeing(distances, places, kept, hypothesis, (width, height))
-    fitted = fit_robustly(kept[of_item, :2], places[of_query, :2], tolerance)
-    if fitted is None:
-        return None
-    matrix, _ = fitted
+    of_query, of_item = _agreeing(pairs.distances, pairs.seen, pairs.kept, hypothesis, pairs.size)
     tried = len(of_query)
+    fitted = fit_robustly(kept[of_item], seen[of_query], tolerance)
+    matrix = None if fitted is None else fitted[0]
     for _ in range(2):
-        outline = project(corners(width, height), matrix)
-        if not is_card_like(outline, width / height):
+        outline = _outline(matrix, pairs.size)
+        if matrix is None or outline is None:
             return None
         tolerance = max(ERROR * _length(outline), LEAST_ERROR_PX)
-        of_query, of_item = _guided(distances, places, kept, matrix, tolerance * GUIDED_ERROR)
-        better = refit(kept[of_item, :2], places[of_query, :2])
-        if better is None:
-            return None
-        matrix = better
-    outline = project(corners(width, height), matrix)
-    if not is_card_like(outline, width / height):
+        of_query, of_item = _guided(
+            pairs.distances, pairs.seen, pairs.kept, matrix, tolerance * GUIDED_ERROR
+        )
+        matrix = refit(kept[of_item], seen[of_query])
+    outline = _outline(matrix, pairs.size)
+    if matrix is None or outline is None:
         return None
-    error = np.hypot(*(project(kept[of_item, :2], matrix) - places[of_query, :2]).T)
-    right = error <= tolerance * 1.5
-    of_query, of_item = of_query[right], of_item[right]
-    if len(of_query) < 4:  # noqa: PLR2004 - four fit any homography
+    error = np.hypot(*(project(kept[of_item], matrix) - seen[of_query]).T)
+    right = error <= tolerance * LAST_ERROR
+    if right.sum() < CORNERS:
         return None
-    pair_distances = distances[of_query, of_item]
-    weights = np.clip(1 - pair_distances / np.maximum(query.reach[near[of_query]], 1), 0, 1)
-    evidence = Evidence(
-        inliers=len(of_query),
+    return _Fit(matrix, outline, of_query[right], of_item[right], tried)
+
+
+def _outline(matrix: Matrix | None, size: tuple[float, float]) -> Float64[np.ndarray, "4 2"] | None:
+    """The item's corners, where they make a card's shape."""
+    if matrix is None:
+        return None
+    outline = project(corners(*size), matrix)
+    return outline if is_card_like(outline, size[0] / size[1]) else None
+
+
+def _evidence(pairs: _Pairs, fit: _Fit, reach: Float32[np.ndarray, " m"]) -> Evidence:
+    width, height = pairs.size
+    distances = pairs.distances[fit.of_query, fit.of_item]
+    weights = np.clip(1 - distances / np.maximum(reach, 1), 0, 1)
+    scale = np.sqrt(max(area(fit.outline), 1) / (width * height))
+    return Evidence(
+        inliers=len(fit.of_query),
         weight=float(np.maximum(weights - CHANCE, 0).sum()),
-        ratio=len(of_query) / max(tried, 1),
-        coverage=_coverage(kept[of_item, :2], width, height),
-        density=len(of_query) / max(_inside(outline, places), 1),
-        scale=float(np.sqrt(max(area(outline), 1) / (width * height)) * height / diagonal),
+        ratio=len(fit.of_query) / max(fit.tried, 1),
+        coverage=_coverage(pairs.kept[fit.of_item, :2], width, height),
+        density=len(fit.of_query) / max(_inside(fit.outline, pairs.seen), 1),
+        scale=float(scale * height / np.hypot(width, height)),
     )
-    return Verified(hypothesis.item, score(evidence), evidence, matrix, outline, near[of_query])
+
+
+def _agreement(
+    pairs: _Pairs, fit: _Fit, query: Query, files: IndexFiles, hypothesis: Hypothesis
+) -> float | None:
+    look = files.look(hypothesis.item)
+    return agreement(query.grey, fit.matrix @ scaling(*pairs.size), look) if look else None
 
 
 def _nearby(hypothesis: Hypothesis, query: Query) -> Int64[np.ndarray, " n"]:

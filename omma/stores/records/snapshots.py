@@ -59,7 +59,8 @@ class SqlSnapshots:
 
     async def listed(self, name: str) -> list[Snapshot]:
         rows = select(index_snapshots).where(index_snapshots.c.name == name)
-        newest = rows.order_by(index_snapshots.c.version.desc())
+        columns = index_snapshots.c
+        newest = rows.order_by(columns.created_at.desc(), columns.version.desc())
         async with self._database.read() as connection:
             return [_snapshot(row) for row in await connection.execute(newest)]
 
