@@ -1,8 +1,8 @@
 """Card recognition among very many cards: `python -m benchmarks.cards --cards N`.
 
 Every query is answered by our engine and with the settings of the service that it takes the place
-of, side by side, on one core. Ours sees the photograph, the original the part of it that the card
-fills. Real cards come from the folder that OMMA_EVAL_DATA names; without it there are drawn ones.
+of, side by side, on one core. Both see the part of the photograph that the card fills, or ours the
+whole of it. Real cards come from the folder that OMMA_EVAL_DATA names; without it there are drawn ones.
 """
 
 import argparse
@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300, help="of each kind of drawn card")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--skip-original", action="store_true")
+    parser.add_argument("--whole", action="store_true", help="ours sees the whole photograph")
     args, _ = parser.parse_known_args()
     cards = args.cards // PER_SHARD * PER_SHARD
     draw_all(args.work, cards + PER_SHARD, args.processes)
@@ -78,7 +79,7 @@ def main() -> None:
     footprint = _apart(_footprint, folder, queries)
     original = None if args.skip_original else _original(args.work, queries)
     engine = SiftCardEngines().open(folder, version=VERSION)
-    answers = _noted(_ask(engine, original, queries), queries, cards)
+    answers = _noted(_ask(engine, original, queries, whole=args.whole), queries, cards)
     _report(cards, queries, answers)
     size = {"what": f"{cards} cards", "build_s": build_s, **footprint, **_latency(answers)}
     report(f"cards-index-{cards}", "The index, and one query on one core", [size])
@@ -148,12 +149,13 @@ def _footprint(folder: Path, queries: Queries) -> dict[str, float]:
 
 
 def _ask(
-    engine: CardEngine, original: OriginalIndex | None, queries: Iterable[Query]
+    engine: CardEngine, original: OriginalIndex | None, queries: Iterable[Query], *, whole: bool
 ) -> Iterator[Answer]:
     """Both, one query after the other."""
+    asked = RecogniseOptions(is_crop=not whole)
     for number, query in enumerate(queries):
         begun, cpu_begun = time.perf_counter(), time.process_time()
-        [found] = engine.recognise([query.photo], RecogniseOptions())
+        [found] = engine.recognise([query.photo if whole else query.region], asked)
         ended, cpu_ms = time.perf_counter(), 1000 * (time.process_time() - cpu_begun)
         theirs = original.match(query.region) if original else None
         took_ms, their_ms = 1000 * (ended - begun), 1000 * (time.perf_counter() - ended)

@@ -94,7 +94,10 @@ def _card_service(settings: Settings, records: Records, matcher: CardMatcher) ->
         corrections=records.corrections,
         blobs=records.blobs,
         sweeps=records.sweeps,
-        scans=Scans(records.sessions, ScanLimits(cards.session_s, cards.max_sessions)),
+        scans=Scans(
+            records.sessions,
+            ScanLimits(cards.session_s, cards.max_sessions, cards.max_own_sessions),
+        ),
         limits=CardLimits(cards.max_cards, ImageLimits(images.max_pixels, images.max_frames)),
     )
 

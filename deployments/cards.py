@@ -1,6 +1,7 @@
 """Recognition of cards on replicas; each class answers a port of `omma.ports.cards`."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -19,9 +20,9 @@ from deployments.metrics import EngineMetrics, IndexMetrics
 from deployments.naming import process_name
 from deployments.records import Records, open_records
 from omma.domain.cards import RecogniseOptions, Recognition
-from omma.domain.errors import OmmaError
+from omma.domain.errors import NotReady, OmmaError
 from omma.domain.faces import Lane
-from omma.domain.indexes import CARDS
+from omma.domain.indexes import CARDS, IndexStats
 from omma.ports.cards import CardEngine, CardEngines
 from omma.services.swapping import Held, SnapshotSwap, SwapOptions, SwapPlaces
 from omma.settings import Settings
@@ -66,6 +67,43 @@ class _Waiting:
     pixels: UInt8[np.ndarray, "h w 3"]
     options: RecogniseOptions
     held: Held[CardEngine]
+
+
+class _Open:
+    """`CardEngine` that closes after its last batch: one runs on when all its callers have left."""
+
+    def __init__(self, engine: CardEngine) -> None:
+        self._engine = engine
+        self._running = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def stats(self) -> IndexStats:
+        """See `CardEngine`."""
+        return self._engine.stats
+
+    def recognise(
+        self, images: Sequence[UInt8[np.ndarray, "h w 3"]], options: RecogniseOptions, /
+    ) -> list[Recognition]:
+        """See `CardEngine`; `NotReady` once it was closed, which is told to nobody."""
+        with self._changed:
+            if self._is_closed:
+                raise NotReady("the snapshot was closed before its batch began", 1)
+            self._running += 1
+        try:
+            return self._engine.recognise(images, options)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wait for what runs; to be called in a thread."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._running)
+        self._engine.close()
 
 
 class SnapshotMatcher:
@@ -152,7 +190,7 @@ class SnapshotMatcher:
         return prepared.told(outcome)
 
     def _opened(self, folder: Path, version: str) -> CardEngine:
-        engine = self._engines.open(folder, version=version)
+        engine = _Open(self._engines.open(folder, version=version))
         try:
             noise = np.random.default_rng(0).integers(0, 256, (*WARM_UP_HW, 3), np.uint8)
             engine.recognise([noise], RecogniseOptions())

@@ -37,7 +37,8 @@ async def judging(settings: Settings) -> AsyncGenerator[Judging]:
 
 def extracting_of(settings: Settings, source: CardSource) -> Extracting:
     """Over a source that is open already."""
-    return Extracting(source, open_engines(settings), open_blob_store(settings), write_shard)
+    blobs, work = open_blob_store(settings), settings.work_dir
+    return Extracting(source, open_engines(settings), blobs, write_shard, work=work)
 
 
 def assembling_of(settings: Settings) -> Assembling:

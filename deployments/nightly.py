@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayTaskError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, TaskCancelledError
 from ray.serve.metrics import Counter
 
 from deployments import hands
@@ -19,6 +19,7 @@ from deployments.sources import open_source
 from omma.domain.cards import ItemId
 from omma.domain.errors import OmmaError, ReplicaLost
 from omma.domain.indexes import CARDS, IndexStats, Verdict
+from omma.domain.jobs import Json
 from omma.ports.cards import Extracted
 from omma.ports.indexes import AssembleTask, ExtractTask, Farm, JudgeTask
 from omma.services.chores import Chore
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-RETRIES = 3  # of a task whose node, or whose process, was lost
+TRIES = 4  # of a task whose node, or whose process, was lost
+OOM_TRIES = 2  # of one that was killed for memory: half of its pictures may do
+PAUSE_S = 1.0  # before another try
 NIGHTLY_S, FIRST_S = 20.0, 2.0  # between looks
 CPUS = 1.0  # of one task
 
@@ -43,9 +46,9 @@ class RayFarm:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._max_tasks = settings.indexes.max_tasks
-        self._extract = _remote(_extract)
-        self._assemble = _remote(_assemble)
-        self._judge = _remote(_judge)
+        self._extract = remote_task(_extract)
+        self._assemble = remote_task(_assemble)
+        self._judge = remote_task(_judge)
 
     async def extract(
         self, tasks: AsyncIterator[ExtractTask]
@@ -58,11 +61,11 @@ class RayFarm:
 
     async def assemble(self, task: AssembleTask) -> IndexStats:
         """Anywhere in the cluster."""
-        return await _result(self._assemble, self._settings, task)
+        return await result_of(self._assemble, self._settings, task)
 
     async def judge(self, task: JudgeTask) -> Verdict:
         """Both engines in one process: their times are to be compared."""
-        return await _result(self._judge, self._settings, task)
+        return await result_of(self._judge, self._settings, task)
 
     async def _begun(
         self, tasks: AsyncIterator[ExtractTask]
@@ -73,7 +76,7 @@ class RayFarm:
     async def _look(self, task: ExtractTask) -> Sequence[Extracted]:
         """Of a task that kills every process that tries it, the picture at fault is found."""
         try:
-            return await _result(self._extract, self._settings, task)
+            return await result_of(self._extract, self._settings, task)
         except ReplicaLost as error:
             if len(task.faces) == 1:
                 return [_fatal(task, error)]
@@ -102,10 +105,13 @@ def open_rebuild(
         blobs=records.blobs,
         leases=records.rebuild_leases,
         farm=farm or RayFarm(settings),
+        corrections=records.corrections,
     )
+    engines = hands.open_engines(settings)
     options = RebuildOptions(
         work=settings.work_dir,
-        features_key=hands.open_engines(settings).features_key,
+        features_key=engines.features_key,
+        index_form=engines.index_form,
         shard_items=indexes.shard_items,
         max_tries=indexes.max_tries,
         keep=indexes.keep,
@@ -123,11 +129,14 @@ def nightly_chores(settings: Settings, records: Records, submit: Submit) -> list
     """
     if not settings.cards.enabled:
         return []
-    ports = NightlyPorts(records.cursors, records.snapshots, records.rebuild_leases, submit)
+    ports = NightlyPorts(
+        records.cursors, records.snapshots, records.snapshot_files, records.rebuild_leases, submit
+    )
     indexes, source = settings.indexes, settings.cards.source.type
     chores: list[Chore] = []
     if source == "sample" or indexes.bundle_url:
-        first = First(ports, {"bundle": indexes.bundle_url} if indexes.bundle_url else {})
+        params: Json = {"bundle": indexes.bundle_url} if indexes.bundle_url else {}
+        first = First(ports, params, index_form=hands.open_engines(settings).index_form)
         chores.append(Chore("first-index", FIRST_S, first.run_once))
     if indexes.schedule and source not in {"none", "sample"}:
         schedule = Schedule.read(indexes.schedule, indexes.time_zone)
@@ -167,12 +176,31 @@ def _judge(settings: Settings, task: JudgeTask) -> Verdict:
     return asyncio.run(work())
 
 
-def _remote(function: Callable[..., Any]) -> Any:
-    return ray.remote(num_cpus=CPUS, max_retries=RETRIES)(function)
+def remote_task(function: Callable[..., Any]) -> Any:
+    """Tried again by `result_of` alone: what runs out of memory Ray tries for ever."""
+    return ray.remote(num_cpus=CPUS, max_retries=0)(function)
 
 
-async def _result(function: Any, settings: Settings, task: object) -> Any:
-    """What the task answers; it is cancelled with whoever waits for it."""
+async def result_of(function: Any, settings: Settings, task: object) -> Any:
+    """What the task answers, within a few tries; `ReplicaLost` where Ray lost each of them."""
+    lost = killed = 0
+    while True:
+        try:
+            return await _once(function, settings, task)
+        except (RayTaskError, TaskCancelledError):
+            raise
+        except RayError as error:
+            lost += 1
+            killed += isinstance(error, OutOfMemoryError)
+            reason = type(error).__name__
+        if lost >= TRIES or killed >= OOM_TRIES:
+            raise ReplicaLost(f"every process that tried a task of a rebuild was lost: {reason}", 1)
+        log.warning("a task of a rebuild was lost, it is tried again", extra={"reason": reason})
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _once(function: Any, settings: Settings, task: object) -> Any:
+    """One try; it is cancelled with whoever waits for it."""
     reference = function.remote(settings, task)
     try:
         return await asyncio.wrap_future(reference.future())
@@ -180,8 +208,6 @@ async def _result(function: Any, settings: Settings, task: object) -> Any:
         if isinstance(error.cause, OmmaError):
             raise error.cause from None  # str(error) is two pages of remote traceback
         raise
-    except WorkerCrashedError:
-        raise ReplicaLost("every process that tried a task of a rebuild has died", 1) from None
     except asyncio.CancelledError:
         ray.cancel(reference, force=True)
         raise

@@ -363,6 +363,7 @@ class CardSettings(_Group):
         default=55 * 60.0, description="How long a mobile session stays open."
     )
     max_sessions: PositiveInt = Field(default=10_000, description="Most that are open at once.")
+    max_own_sessions: PositiveInt = Field(default=200, description="Most of one token's subject.")
     source: CardSourceSettings = CardSourceSettings()
 
 

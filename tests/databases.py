@@ -23,6 +23,7 @@ END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+NOT_OURS = "OMMA_TEST_POSTGRES" in os.environ  # ours ends with the tests, and all in it
 numbers = itertools.count()
 
 
@@ -38,7 +39,7 @@ def postgres():
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres):
-    with empty_postgres(postgres, "template") as url:
+    with empty_postgres(postgres, "template", drop=NOT_OURS) as url:
         run(_migrate(url))
         yield url
 
@@ -145,7 +146,8 @@ class Pool:
     def take(self):
         if self.free:
             return self.free.pop()
-        return self.stack.enter_context(empty_postgres(self.server_url, "test", self.template_url))
+        made = empty_postgres(self.server_url, "test", self.template_url, drop=NOT_OURS)
+        return self.stack.enter_context(made)
 
     def give(self, url):
         """Keep it for another test, unless this one has changed more than rows."""
@@ -163,7 +165,7 @@ async def opened(url, **options):
 
 
 @contextlib.contextmanager
-def empty_postgres(server_url, name, template_url=None):
+def empty_postgres(server_url, name, template_url=None, *, drop=True):
     """A database of its own beside that of ``server_url``, or a copy of a template."""
     name = f"omma_{name}_{os.getpid()}_{next(numbers)}"
     template = make_url(template_url).database if template_url else "template1"
@@ -171,7 +173,8 @@ def empty_postgres(server_url, name, template_url=None):
     try:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
-        run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+        if drop:
+            run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 def run(coroutine):

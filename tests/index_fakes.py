@@ -70,13 +70,13 @@ class MemoryCardRecords(_Store):
             if pictures.get(face.number) != face.image_key:
                 self.made.pop(ItemId(card.card_id, face.number), None)
         self.cards[card.card_id] = card
-        self.seen[card.card_id] = seen_in
+        self.seen[card.card_id] = max(seen_in, self.seen.get(card.card_id, ""))
         self.removed.discard(card.card_id)
         return is_news
 
     async def remove_unseen(self, seen_in):
         self.check()
-        gone = {card for card, seen in self.seen.items() if seen != seen_in} - self.removed
+        gone = {card for card, seen in self.seen.items() if seen < seen_in} - self.removed
         self.removed |= gone
         return len(gone)
 
@@ -146,11 +146,16 @@ class MemoryFeatureLedger:
         if not found.error:
             self.records.made[found.item] = Made(key, found.shard)
         elif before is None or before.error:
-            tries = max(before.tries if before else 0, found.tries + 1)
+            tries = max(before.tries if before else 0, found.tries + found.is_counted)
             is_final = found.is_final or bool(before and before.is_final)
             self.records.made[found.item] = Made(
                 key, tries=tries, error=found.error, is_final=is_final
             )
+
+    async def forget(self, shards):
+        self.records.check()
+        for item in [item for item, made in self.records.made.items() if made.shard in shards]:
+            del self.records.made[item]
 
     async def shards(self, features_key):
         self.records.check()
@@ -186,10 +191,22 @@ class MemoryCorrections(_Store):
         at = from_ms(to_ms(correction.created_at))
         self.added.setdefault(correction.correction_id, replace(correction, created_at=at))
 
-    async def recent(self, *, limit):
+    async def recent(self, *, limit, skip=0):
         self.check()
         found = sorted(self.added.values(), key=lambda each: each.correction_id)
-        return sorted(found, key=lambda each: each.created_at, reverse=True)[:limit]
+        newest = sorted(found, key=lambda each: each.created_at, reverse=True)
+        return newest[skip : skip + limit]
+
+    async def count(self, owner, *, within_s):
+        self.check()
+        since = from_ms(self.now_ms - round(within_s * 1000))
+        mine = [each for each in self.added.values() if each.created_by == owner]
+        return sum(each.created_at > since for each in mine)
+
+    async def remove(self, correction_ids):
+        self.check()
+        for correction_id in correction_ids:
+            self.added.pop(correction_id, None)
 
 
 @dataclass
@@ -284,13 +301,16 @@ class MemoryCardSessions(_Store):
     """CardSessions."""
 
     opened: dict = field(default_factory=dict)  # session_id: (until, SessionState)
+    owners: dict = field(default_factory=dict)  # session_id: owner
 
-    async def create(self, owner, *, ttl_s, max_open):
+    async def create(self, owner, *, ttl_s, max_open, max_own):
         self.check()
-        del owner
-        if sum(until > self.now_ms for until, _ in self.opened.values()) >= max_open:
-            raise QuotaExceeded(f"{max_open} sessions are open: the most there may be", 60)
+        there = [name for name, (until, _) in self.opened.items() if until > self.now_ms]
+        own = [name for name in there if self.owners[name] == owner]
+        if len(there) >= max_open or len(own) >= max_own:
+            raise QuotaExceeded("as many sessions are open as there may be", 60)
         session_id = str(uuid.uuid4())
+        self.owners[session_id] = owner
         self.opened[session_id] = self.now_ms + round(ttl_s * 1000), SessionState("waiting")
         return session_id
 

@@ -54,14 +54,16 @@ def _in_memory():
     cards, servings = MemoryCardRecords(), MemoryServings()
     sessions = MemoryCardSessions()
 
+    corrections = MemoryCorrections()
+
     def advance(seconds):
-        for store in (cards, servings, sessions):
+        for store in (cards, servings, sessions, corrections):
             store.advance(seconds)
 
     return SimpleNamespace(
         cards=cards,
         ledger=MemoryFeatureLedger(cards),
-        corrections=MemoryCorrections(),
+        corrections=corrections,
         snapshots=MemorySnapshots(servings),
         servings=servings,
         sessions=sessions,

@@ -125,6 +125,7 @@ class FakeEngines:
     """CardEngines whose only feature is the picture's number; ``spoil`` changes what is built."""
 
     features_key: str = "fake-1"
+    index_form: str = "1"
     spoil: object = None  # a function of the rows, as [number, card id, face]
 
     def extract(self, image):
@@ -208,7 +209,9 @@ class House:
             self.engines,
         )  # fmt: skip
         return Hands(
-            Extracting(self.source, self.engines, self.blobs, write_shard),
+            Extracting(
+                self.source, self.engines, self.blobs, write_shard, work=self.folder / "work"
+            ),
             Assembling(self.engines, self.blobs, self.files, features, work=self.folder / "work"),
             Judging(gate, self.rules, ImageLimits(), photograph=self.photograph),
         )
@@ -216,9 +219,12 @@ class House:
     def index(self):
         ports = RebuildPorts(
             self.source, self.cards, self.ledger, self.snapshots, self.servings, self.files,
-            self.blobs, self.leases, self.farm or LocalFarm(self.hands()),
+            self.blobs, self.leases, self.farm or LocalFarm(self.hands()), self.corrections,
         )  # fmt: skip
-        options = RebuildOptions(self.folder / "work", self.engines.features_key, **self.options)
+        engines = self.engines
+        options = RebuildOptions(
+            self.folder / "work", engines.features_key, engines.index_form, **self.options
+        )
         return IndexRebuild(
             ports, options, on_refusal=lambda: self.refused.append(1), clock=lambda: self.now
         )

@@ -21,7 +21,7 @@ from omma.engines.cards import CardEngineOptions, SiftCardEngines
 from omma.engines.cards.documented import write_documented_index
 from omma.ports.blobs import FileBlobs
 from omma.ports.cards import FeatureReader
-from omma.services.importing import BundleImport, ImportPorts
+from omma.services.importing import BundleBuilding, BundleImport, ImportPorts
 from omma.settings import Settings
 from omma.stores.blobs import S3Access, open_blobs
 from omma.stores.bundle_places import open_bundle
@@ -54,14 +54,11 @@ async def import_into(settings: Settings, bundle: str) -> None:
     """Build an index of a bundle's features and publish it."""
     async with _stores(settings) as stores:
         work, blobs = settings.work_dir, stores.blobs
-        ports = ImportPorts(
-            open_bundle=partial(open_bundle, downloads=work / "downloads"),
-            engines=stores.engines,
-            files=BlobSnapshotFiles(blobs, work / "snapshots"),
-            snapshots=SqlSnapshots(stores.database),
-            leases=stores.leases,
-        )
-        importing = BundleImport(ports, bundle, work=work, lease_s=settings.indexes.lease_s)
+        reader = partial(open_bundle, downloads=work / "downloads")
+        files = BlobSnapshotFiles(blobs, work / "snapshots")
+        building = BundleBuilding(reader, stores.engines, files, work=work)
+        ports = ImportPorts(building.build, SqlSnapshots(stores.database), stores.leases)
+        importing = BundleImport(ports, bundle, lease_s=settings.indexes.lease_s)
         holder = f"omma indexes import on {socket.gethostname()}, process {os.getpid()}"
         report = await importing.run(_tell, holder=holder)
     took = time_in_words(report.took_s / 3600)

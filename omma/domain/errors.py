@@ -56,6 +56,7 @@ OmmaError
 │   ├── MediaStoreUnreachable
 │   ├── BrokerUnreachable
 │   └── SourceUnavailable
+│       └── SourceFault
 ├── LeaseExpired
 ├── CallTimeout
 ├── ModelFault
@@ -366,7 +367,7 @@ class RateLimited(TooManyRequests):
 
 
 class QuotaExceeded(TooManyRequests):
-    """More jobs waiting than the limit."""
+    """More jobs waiting, sessions open or corrections sent than the limit."""
 
     code = "quota_exceeded"
 
@@ -437,6 +438,12 @@ class SourceUnavailable(Unavailable):
     """Where cards come from does not answer, or asks for patience."""
 
     code = "source_unavailable"
+
+
+class SourceFault(SourceUnavailable):
+    """Where cards come from fails over one picture, and may fail over no other."""
+
+    code = "source_fault"
 
 
 class LeaseExpired(OmmaError):

@@ -68,6 +68,11 @@ class CardEngines(Protocol):
         """Names how features are made: features of another key are made anew."""
         ...
 
+    @property
+    def index_form(self) -> str:
+        """Names how indexes are written: `open` takes no index of another form."""
+        ...
+
     def extract(self, image: bytes) -> Features:
         """What is seen of one encoded card picture; raises `InvalidInput` and its kin."""
         ...
@@ -113,17 +118,21 @@ class Extracted:
     error: str = ""  # code and message; empty for success
     is_final: bool = False  # another try of the same picture would not help
     tries: int = 0  # failed ones before this, as `Unextracted` had it
+    is_counted: bool = True  # False where the picture's server failed: no try of the picture
 
 
 class CardRecords(Protocol):
     """The records of cards. Every method may raise `StoreUnavailable`."""
 
     async def upsert(self, cards: Sequence[Card], *, seen_in: str) -> int:
-        """Record them as seen in this pass; answers how many are new or changed."""
+        """Record them as seen in this pass; answers how many are new or changed.
+
+        Passes are named in the order of their beginnings, by texts that sort.
+        """
         ...
 
     async def remove_unseen(self, seen_in: str) -> int:
-        """Mark as removed what this complete pass has not seen; how many those were."""
+        """Mark as removed what neither this complete pass nor a later one has seen; how many."""
         ...
 
     async def get(self, card_ids: Collection[CardId]) -> dict[CardId, Card]:
@@ -158,6 +167,10 @@ class FeatureLedger(Protocol):
         """All of them in one transaction; a repetition changes nothing."""
         ...
 
+    async def forget(self, shards: Collection[str]) -> None:
+        """Nothing was made of what lay in these shards: they are lost."""
+        ...
+
     async def shards(self, features_key: str) -> dict[str, list[ItemId]]:
         """Shards in order of their paths, with the items whose features are read from each."""
         ...
@@ -178,8 +191,16 @@ class Corrections(Protocol):
         """Record it; the same id again changes nothing."""
         ...
 
-    async def recent(self, *, limit: int) -> list[Correction]:
-        """The newest first."""
+    async def recent(self, *, limit: int, skip: int = 0) -> list[Correction]:
+        """The newest first, but for the first ``skip`` of them."""
+        ...
+
+    async def count(self, owner: str, *, within_s: float) -> int:
+        """How many this owner has added in the last seconds."""
+        ...
+
+    async def remove(self, correction_ids: Sequence[str]) -> None:
+        """Forget them; what is not there is passed over."""
         ...
 
 

@@ -19,8 +19,11 @@ class SessionState:
 class CardSessions(Protocol):
     """Sessions by the database's clock. Every method may raise `StoreUnavailable`."""
 
-    async def create(self, owner: str, *, ttl_s: float, max_open: int) -> SessionId:
-        """Open one for ``ttl_s``; `QuotaExceeded` while ``max_open`` of all owners are open."""
+    async def create(self, owner: str, *, ttl_s: float, max_open: int, max_own: int) -> SessionId:
+        """Open one for ``ttl_s``.
+
+        `QuotaExceeded` while ``max_open`` of all owners are open, or ``max_own`` of this one.
+        """
         ...
 
     async def submit(self, session_id: str, result: Json) -> None:

@@ -60,11 +60,14 @@ class Assembling:
                 await self._blobs.get_file(shard, file)
             return file
 
-        async with asyncio.TaskGroup() as group:
-            fetched = [
-                group.create_task(fetch(number, shard))
-                for number, (shard, _) in enumerate(task.shards)
-            ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                fetched = [
+                    group.create_task(fetch(number, shard))
+                    for number, (shard, _) in enumerate(task.shards)
+                ]
+        except ExceptionGroup as failed:  # the first that failed has ended the others
+            raise failed.exceptions[0] from None
         items = [items for _, items in task.shards]
         return [(each.result(), some) for each, some in zip(fetched, items, strict=True)]
 

@@ -15,7 +15,7 @@ from omma.domain.cards import (
     RecogniseOptions,
     Recognition,
 )
-from omma.domain.errors import CardNotFound, InvalidInput, OmmaError
+from omma.domain.errors import CardNotFound, InvalidInput, OmmaError, QuotaExceeded
 from omma.domain.faces import Lane
 from omma.ports.blobs import BlobStore, Sweeps
 from omma.ports.cards import CardMatcher, CardRecords, Corrections
@@ -24,6 +24,8 @@ from omma.services.scans import Scans
 from omma.vision.headers import ImageLimits
 
 CORRECTIONS = "corrections"  # the folder of what humans said, in the blob store
+DAY_S = 86_400.0
+RETRY_AFTER_S = 3600
 LONGEST_ID = 200  # characters, as the records keep them
 
 
@@ -32,6 +34,7 @@ class CardLimits:
     """What a client may ask for."""
 
     max_cards: int = 30  # of one photograph
+    max_corrections: int = 500  # of one owner within 24 hours
     images: ImageLimits = field(default_factory=ImageLimits)  # of a correction
 
 
@@ -111,8 +114,9 @@ class CardService:
         """Keep what a human says an image shows: a canary of later rebuilds.
 
         `CardNotFound` for a card that is not among the records, `InvalidInput` for a face that it
-        has not, `UndecodableImage` and its kin for what is no image.
+        has not, `UndecodableImage` and its kin for what is no image, `QuotaExceeded`.
         """
+        await self._require_quota(claim.owner)
         async with self._decoding:
             await asyncio.to_thread(_decode, image, self.limits.images)
         await self._require(claim)
@@ -127,6 +131,12 @@ class CardService:
         await self.corrections.add(correction)
         await self.sweeps.settled([folder])
         return correction
+
+    async def _require_quota(self, owner: str) -> None:
+        """Nobody fills the store, nor makes up what later rebuilds are judged by."""
+        most = self.limits.max_corrections
+        if await self.corrections.count(owner, within_s=DAY_S) >= most:
+            raise QuotaExceeded(f"{most} corrections within 24 hours: the most", RETRY_AFTER_S)
 
     async def _require(self, claim: Claim) -> None:
         if claim.claimed and not _is_id(claim.claimed.card_id):

@@ -82,9 +82,9 @@ class Chores:
                     return 0
             return await work
         finally:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({work})
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})  # raises what is asked of us alone: to be stopped
 
     def _has(self, chore: Chore) -> bool:
         """Whether the lease was prolonged so lately that the database need not be asked."""

@@ -11,6 +11,7 @@ from omma.domain.cards import Features, ItemFeatures, ItemId
 from omma.domain.errors import (
     InvalidInput,
     OmmaError,
+    SourceFault,
     SourceUnavailable,
     TooLarge,
     TruncatedImage,
@@ -21,11 +22,14 @@ from omma.domain.errors import (
 from omma.ports.blobs import FileBlobs
 from omma.ports.cards import CardEngines, CardSource, Extracted, Unextracted
 from omma.ports.indexes import ExtractTask
+from omma.services.leftovers import SHARDS, remove_leftovers
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # pictures of one task that are fetched, or wait to be looked at
 LONGEST_ERROR = 300
+FAULTS = 8  # in a row: then the source is at fault, not its pictures
+ABANDONED_S = 3600.0  # no task writes for so long; one that was killed leaves its folder
 # What another try may mend though the picture is the same: the way to it was at fault.
 PASSING = (UrlUnreachable, UrlTimeout, UrlRefused, TruncatedImage)
 
@@ -40,6 +44,19 @@ class _Seen:
     features: ItemFeatures | None = None
 
 
+@dataclass(slots=True)
+class _Source:
+    """How the source does while one task runs."""
+
+    is_away: bool = False
+    faults: int = 0  # since the last picture that it gave
+
+    def failed(self) -> None:
+        """Over one picture; after some of them it is not asked for the rest."""
+        self.faults += 1
+        self.is_away = self.is_away or self.faults >= FAULTS
+
+
 class Extracting:
     """Looks at one picture at a time, while further ones are being fetched."""
 
@@ -50,13 +67,14 @@ class Extracting:
         blobs: FileBlobs,
         write_shard: ShardWriter,
         *,
-        at_once: int = AT_ONCE,
+        work: Path,
     ) -> None:
         self._source = source
         self._engines = engines
         self._blobs = blobs
         self._write_shard = write_shard
-        self._fetching = asyncio.Semaphore(at_once)
+        self._work = work
+        self._fetching = asyncio.Semaphore(AT_ONCE)
         self._looking = asyncio.Semaphore(1)  # a task is one core's
 
     async def extract(self, task: ExtractTask) -> list[Extracted]:
@@ -65,43 +83,52 @@ class Extracting:
         `SourceUnavailable` only where that were all of them. Rows name the shard when it lies
         in the blob store, not before.
         """
-        is_away = asyncio.Event()
+        source = _Source()
         async with asyncio.TaskGroup() as group:
-            looks = [
-                group.create_task(self._look(face, task.shard, is_away)) for face in task.faces
-            ]
+            looks = [group.create_task(self._look(face, task.shard, source)) for face in task.faces]
         seen = [found for look in looks if (found := look.result())]
         if not seen and task.faces:
             raise SourceUnavailable("the source of cards gave none of a shard's pictures")
         await self._put(task.shard, [each.features for each in seen if each.features])
         return [each.row for each in seen]
 
-    async def _look(self, wanted: Unextracted, shard: str, is_away: asyncio.Event) -> _Seen | None:
+    async def _look(self, wanted: Unextracted, shard: str, source: _Source) -> _Seen | None:
         async with self._fetching:
-            if is_away.is_set():
+            if source.is_away:
                 return None
             try:
                 image = await self._source.image(wanted.face)
+                source.faults = 0
                 async with self._looking:
                     features = await asyncio.to_thread(self._engines.extract, image)
+            except SourceFault as error:
+                source.failed()
+                return _Seen(_failure(wanted, error, is_final=False, is_counted=False))
             except SourceUnavailable:
-                is_away.set()  # who is refused once shall not go on asking
+                source.is_away = True  # who is refused once shall not go on asking
                 return None
             except OmmaError as error:
-                return _Seen(_failure(wanted, f"{error.code}: {error}", is_final=_is_final(error)))
+                return _Seen(_failure(wanted, error, is_final=_is_final(error)))
             except Exception:
                 extra = {"card": wanted.card_id, "face": wanted.face.number}
                 log.exception("looking at a picture failed in an unforeseen way", extra=extra)
-                return _Seen(_failure(wanted, "internal_error: the log says more", is_final=False))
+                return _Seen(_failure(wanted, OmmaError("the log says more"), is_final=False))
         return _success(wanted, shard, features)
 
     async def _put(self, shard: str, items: Sequence[ItemFeatures]) -> None:
         if not items:
             return
-        with tempfile.TemporaryDirectory(prefix="omma-shard-") as folder:
+        with await asyncio.to_thread(_folder, self._work) as folder:
             file = Path(folder) / "shard.h5"
             await asyncio.to_thread(self._write_shard, file, items)
             await self._blobs.put_file(shard, file)
+
+
+def _folder(work: Path) -> tempfile.TemporaryDirectory[str]:
+    """One of this task's own; those of tasks that were killed on this machine go."""
+    work.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(work, SHARDS, older_than_s=ABANDONED_S)
+    return tempfile.TemporaryDirectory(prefix=SHARDS, dir=work)
 
 
 def _is_final(error: OmmaError) -> bool:
@@ -114,11 +141,14 @@ def _success(wanted: Unextracted, shard: str, features: Features) -> _Seen:
     return _Seen(row, ItemFeatures(item, features, wanted.face.illustration))
 
 
-def _failure(wanted: Unextracted, error: str, *, is_final: bool) -> Extracted:
+def _failure(
+    wanted: Unextracted, error: OmmaError, *, is_final: bool, is_counted: bool = True
+) -> Extracted:
     return Extracted(
         ItemId(wanted.card_id, wanted.face.number),
         wanted.face.image_key,
-        error=error[:LONGEST_ERROR],
+        error=f"{error.code}: {error}"[:LONGEST_ERROR],
         is_final=is_final,
         tries=wanted.tries,
+        is_counted=is_counted,
     )

@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
-from omma.domain.cards import CardId, ItemId
+from omma.domain.cards import ItemId
 from omma.domain.errors import SourceUnavailable
 from omma.domain.indexes import RebuildProgress, Stage
 from omma.ports.blobs import BlobStore
-from omma.ports.cards import CardRecords, Extracted, FeatureLedger, Unextracted
+from omma.ports.cards import Extracted, FeatureLedger, Unextracted
 from omma.ports.indexes import ExtractTask, Farm
 from omma.services.retention import FEATURES
 
 log = logging.getLogger(__name__)
 
 PAGE = 5000  # faces that the ledger is asked for at once
-LOOK_UP = 500  # cards of one query to the records
 
 T = TypeVar("T")
 Teller = Callable[[RebuildProgress], Awaitable[None]]
@@ -53,13 +52,11 @@ class Gleaning:
 
     def __init__(
         self,
-        cards: CardRecords,
         ledger: FeatureLedger,
         blobs: BlobStore,
         farm: Farm,
         options: GleaningOptions,
     ) -> None:
-        self._cards = cards
         self._ledger = ledger
         self._blobs = blobs
         self._farm = farm
@@ -68,12 +65,11 @@ class Gleaning:
     async def run(self, version: str, tell: Teller) -> int:
         """How many pictures were looked at; `SourceUnavailable` when some could not be fetched."""
         key, max_tries = self._options.features_key, self._options.max_tries
-        lost = await self._lost()
-        missing = await self._ledger.count_missing(key, max_tries=max_tries)
-        counted = _Count(missing + len(lost))
+        await self._forget_lost()
+        counted = _Count(await self._ledger.count_missing(key, max_tries=max_tries))
         await tell(counted.progress())
         async with (
-            aclosing(self._tasks(version, lost, counted)) as tasks,
+            aclosing(self._tasks(version, counted)) as tasks,
             aclosing(self._farm.extract(tasks)) as found,
         ):
             async for rows in found:
@@ -84,44 +80,33 @@ class Gleaning:
             raise SourceUnavailable(f"the source of cards did not give {unanswered} pictures")
         return counted.done
 
-    async def _tasks(
-        self, version: str, lost: Sequence[Unextracted], counted: _Count
-    ) -> AsyncGenerator[ExtractTask]:
+    async def _tasks(self, version: str, counted: _Count) -> AsyncGenerator[ExtractTask]:
         numbers = count(1)
-        faces = list(lost)
-        while True:
+        while faces := await self._missing(counted):
             fresh = [face for face in faces if _picture(face) not in counted.tried]
             for some in _chunks(fresh, self._options.shard_items):
                 counted.tried.update(map(_picture, some))
                 yield ExtractTask(f"{FEATURES}/{version}-{next(numbers):05}.h5", tuple(some))
-            # What is in work, or failed in this rebuild, shows again: it is not to hide the rest.
-            limit = PAGE + len(counted.tried) - counted.done + counted.failed
-            asked = self._options
-            faces = await self._ledger.missing(
-                asked.features_key, limit=limit, max_tries=asked.max_tries
-            )
-            if all(_picture(face) in counted.tried for face in faces):
+            if not fresh:
                 return
 
-    async def _lost(self) -> list[Unextracted]:
-        """Faces whose shard is recorded and not there: a store was restored, or cleaned."""
+    async def _missing(self, counted: _Count) -> list[Unextracted]:
+        # What is in work, or failed in this rebuild, shows again: it is not to hide the rest.
+        limit = PAGE + len(counted.tried) - counted.done + counted.failed
+        asked = self._options
+        return await self._ledger.missing(
+            asked.features_key, limit=limit, max_tries=asked.max_tries
+        )
+
+    async def _forget_lost(self) -> None:
+        """Shards that are recorded and not there: a store was restored, or cleaned."""
         stored = {each.path async for chunk in self._blobs.list(FEATURES) for each in chunk}
         shards = await self._ledger.shards(self._options.features_key)
-        lost = {item for shard, items in shards.items() if shard not in stored for item in items}
-        if lost:
+        if lost := [shard for shard in shards if shard not in stored]:
             log.warning(
                 "shards are lost, their pictures are looked at anew", extra={"n": len(lost)}
             )
-        found: list[Unextracted] = []
-        for some in _chunks(sorted(lost), LOOK_UP):
-            cards = await self._cards.get({CardId(item.card_id) for item in some})
-            found += [
-                Unextracted(card.card_id, face, 0)
-                for card in cards.values()
-                for face in card.faces
-                if ItemId(card.card_id, face.number) in lost
-            ]
-        return found
+            await self._ledger.forget(lost)
 
 
 def _picture(face: Unextracted) -> tuple[ItemId, str]:

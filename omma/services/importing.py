@@ -1,13 +1,12 @@
 """An index made of a bundle that somebody else made: no source, no records, no gate."""
 
 import asyncio
+import shutil
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from omma.domain.indexes import (
     CARDS,
@@ -28,35 +27,75 @@ from omma.services.versions import new_version
 
 SOURCE = "bundle"  # as a snapshot's report names it
 
+
+@dataclass(frozen=True, slots=True)
+class ImportTask:
+    """A snapshot to be made of a bundle."""
+
+    where: str  # a URL or a path
+    version: str
+
+
 OpenBundle = Callable[[str, Path], Awaitable[FeatureReader]]  # a URL or path, and a folder for it
+BuildIndex = Callable[[ImportTask], Awaitable[IndexStats]]  # `BundleBuilding.build`, here or there
+
+
+class BundleBuilding:
+    """What one import task does: read a bundle, build the index of it, put its files."""
+
+    def __init__(
+        self, open_bundle: OpenBundle, engines: CardEngines, files: SnapshotFiles, *, work: Path
+    ) -> None:
+        self._open_bundle = open_bundle
+        self._engines = engines
+        self._files = files
+        self._work = work / "import"
+
+    async def build(self, task: ImportTask) -> IndexStats:
+        """Answers when all files of the snapshot are in the blob store."""
+        # One import at a time: what else lies here was left by one that was killed.
+        await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+        folder = self._work / task.version
+        try:
+            await asyncio.to_thread(folder.mkdir, parents=True)
+            features = await self._open_bundle(task.where, folder)
+            return await self._built(task, features, folder / "index")
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _built(self, task: ImportTask, features: FeatureReader, index: Path) -> IndexStats:
+        def build() -> IndexStats:
+            index.mkdir()
+            stats = self._engines.build(features, index, version=task.version)
+            write_contents(index, (each.item for each in features.read()))
+            return stats
+
+        stats = await asyncio.to_thread(build)
+        return replace(stats, size_bytes=await self._files.put(CARDS, task.version, index))
 
 
 @dataclass(frozen=True, slots=True)
 class ImportPorts:
-    """What an import reads and writes."""
+    """Who builds, and where the outcome is recorded."""
 
-    open_bundle: OpenBundle
-    engines: CardEngines
-    files: SnapshotFiles
+    build: BuildIndex
     snapshots: Snapshots
     leases: Leases
 
 
 class BundleImport:
-    """Builds in this process and publishes: nobody can judge it who knows no pictures."""
+    """Has an index built and publishes it: nobody can judge it who knows no pictures."""
 
     def __init__(
         self,
         ports: ImportPorts,
         where: str,
         *,
-        work: Path,
         lease_s: float = 60.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._ports = ports
         self._where = where
-        self._work = work
         self._lease_s = lease_s
         self._clock = clock
 
@@ -72,13 +111,9 @@ class BundleImport:
 
     async def _run(self, watcher: RebuildWatcher) -> RebuildReport:
         started, version = time.monotonic(), new_version(self._clock())
-        async with _folder(self._work) as folder:
-            await watcher(RebuildProgress(Stage.FEATURES))
-            features = await self._ports.open_bundle(self._where, folder)
-            items = len(features)
-            await watcher(RebuildProgress(Stage.ASSEMBLY, 0, items))
-            stats = await self._built(features, folder / "index", version)
-        await watcher(RebuildProgress(Stage.PUBLICATION, items, items))
+        await watcher(RebuildProgress(Stage.ASSEMBLY))
+        stats = await self._ports.build(ImportTask(self._where, version))
+        await watcher(RebuildProgress(Stage.PUBLICATION, stats.items, stats.items))
         await self._publish(version, stats)
         return RebuildReport(
             version=version,
@@ -91,27 +126,9 @@ class BundleImport:
             took_s=time.monotonic() - started,
         )
 
-    async def _built(self, features: FeatureReader, index: Path, version: str) -> IndexStats:
-        def build() -> IndexStats:
-            index.mkdir()
-            stats = self._ports.engines.build(features, index, version=version)
-            write_contents(index, (each.item for each in features.read()))
-            return stats
-
-        stats = await asyncio.to_thread(build)
-        return replace(stats, size_bytes=await self._ports.files.put(CARDS, version, index))
-
     async def _publish(self, version: str, stats: IndexStats) -> None:
         made = {"source": SOURCE, "faces": stats.items}
         snapshots, at = self._ports.snapshots, self._clock()
         await snapshots.add(Snapshot(CARDS, version, SnapshotState.BUILT, stats, at, report=made))
         before = await snapshots.published(CARDS)
         await snapshots.publish(CARDS, version, expected=before.sequence if before else 0)
-
-
-@asynccontextmanager
-async def _folder(work: Path) -> AsyncGenerator[Path]:
-    """One of its own, gone afterwards; a build that was cancelled may still write to it."""
-    await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="import-", dir=work, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

@@ -4,6 +4,7 @@ records -> features -> assembly -> judgement -> publication, each recorded befor
 begins: a rebuild that was killed leaves what the next one goes on with, or what it removes.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from omma.domain.indexes import (
 )
 from omma.domain.jobs import Json
 from omma.ports.blobs import BlobStore
-from omma.ports.cards import CardRecords, CardSource, FeatureLedger
+from omma.ports.cards import CardRecords, CardSource, Corrections, FeatureLedger
 from omma.ports.indexes import (
     AssembleTask,
     Farm,
@@ -39,8 +40,10 @@ from omma.ports.indexes import (
 from omma.ports.leases import Leases
 from omma.services.gleaning import Gleaning, GleaningOptions
 from omma.services.leasing import under_lease
+from omma.services.leftovers import IMPORTS, remove_leftovers
+from omma.services.reports import kept_report, logged_report
 from omma.services.retention import GRACE, Kept, Retention
-from omma.services.verdicts import verdict_report
+from omma.services.shelf import Shelf
 from omma.services.versions import new_version
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ class RebuildPorts:
     blobs: BlobStore
     leases: Leases
     farm: Farm
+    corrections: Corrections
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class RebuildOptions:
 
     work: Path  # of this machine: downloads that are resumed
     features_key: str
+    index_form: str = ""
     shard_items: int = 256
     max_tries: int = 3
     keep: int = 3
@@ -106,10 +111,14 @@ class IndexRebuild:
         self._options = options
         self._on_refusal = on_refusal
         self._clock = clock
-        kept = Kept(ports.snapshots, ports.servings, ports.files, ports.ledger, ports.blobs)
+        kept = Kept(
+            ports.snapshots, ports.servings, ports.files, ports.ledger, ports.blobs,
+            ports.corrections,
+        )  # fmt: skip
+        self._shelf = Shelf(ports.snapshots, ports.files, options.index_form)
         self._retention = Retention(kept, keep=options.keep, clock=clock, grace=options.grace)
         gleaning = GleaningOptions(options.features_key, options.shard_items, options.max_tries)
-        self._gleaning = Gleaning(ports.cards, ports.ledger, ports.blobs, ports.farm, gleaning)
+        self._gleaning = Gleaning(ports.ledger, ports.blobs, ports.farm, gleaning)
 
     async def plan(self) -> SourcePlan:
         """What `run` would do: the source's totals, less what the ledger has already."""
@@ -150,16 +159,17 @@ class IndexRebuild:
             await self._ports.source.close()
 
     async def _run(self, run: _Run) -> RebuildReport:
+        await asyncio.to_thread(remove_leftovers, self._options.work, IMPORTS)
         await self._read_records(run)
         run.fetched = await self._gleaning.run(run.version, run.watcher)
         contents = await self._contents()
-        if not run.is_forced and await self._is_known(contents):
+        if not run.is_forced and await self._shelf.is_known(contents):
             report = await self._report(run, "", None)
         else:
             snapshot = await self._built(run, contents)
             report = await self._judge(run, snapshot)
         await self._retention.run(CARDS)
-        log.info("a rebuild has ended", extra=_told(report))
+        log.info("a rebuild has ended", extra=logged_report(report))
         return report
 
     async def _read_records(self, run: _Run) -> None:
@@ -188,42 +198,24 @@ class IndexRebuild:
 
     async def _is_same_source(self) -> bool:
         """Whether the snapshot that runs was made of this source."""
-        running = await self._running()
+        running = await self._shelf.running()
         return running is not None and running.report.get("source") == self._source().name
-
-    async def _running(self) -> Snapshot | None:
-        listed = await self._ports.snapshots.listed(CARDS)
-        states = (each for each in listed if each.state is SnapshotState.PUBLISHED)
-        return next(states, None)
 
     async def _contents(self) -> str:
         """Of which items and features a snapshot would be made now, in one number."""
-        digest = blake2b(self._options.features_key.encode(), digest_size=16)
+        forms = f"{self._options.features_key} {self._options.index_form}"
+        digest = blake2b(forms.encode(), digest_size=16)
         for shard, items in (await self._ports.ledger.shards(self._options.features_key)).items():
             digest.update(f"\n{shard}".encode())
             for item in items:
                 digest.update(f"\t{item.card_id}\t{item.face}".encode())
         return digest.hexdigest()
 
-    async def _is_known(self, contents: str) -> bool:
-        """Whether just this is served, or was until somebody rolled back from it."""
-        for snapshot in await self._ports.snapshots.listed(CARDS):  # the newest first
-            is_same = snapshot.report.get("contents") == contents
-            match snapshot.state:
-                case SnapshotState.PUBLISHED:
-                    return is_same
-                case SnapshotState.RETIRED if is_same:
-                    return await self._running() is not None
-                case _:
-                    continue
-        return False
-
     async def _built(self, run: _Run, contents: str) -> Snapshot:
         """A new snapshot, or the one that a killed rebuild had no time to judge."""
-        for snapshot in await self._ports.snapshots.listed(CARDS):
-            is_same = snapshot.report.get("contents") == contents
-            if is_same and snapshot.state is SnapshotState.BUILT and not run.is_forced:
-                return snapshot
+        unjudged = None if run.is_forced else await self._shelf.unjudged(contents)
+        if unjudged is not None:
+            return unjudged
         shards = await self._ports.ledger.shards(self._options.features_key)
         items = sum(map(len, shards.values()))
         await run.watcher(RebuildProgress(Stage.ASSEMBLY, 0, items))
@@ -232,7 +224,8 @@ class IndexRebuild:
         )
         stats = await self._ports.farm.assemble(task)
         await run.watcher(RebuildProgress(Stage.ASSEMBLY, items, items))
-        made = {"contents": contents, "source": self._source().name}
+        form = self._options.index_form
+        made = {"contents": contents, "source": self._source().name, "form": form}
         snapshot = Snapshot(
             CARDS, run.version, SnapshotState.BUILT, stats, self._clock(), report=made
         )
@@ -249,7 +242,7 @@ class IndexRebuild:
                 JudgeTask(CARDS, snapshot.version, running, seed)
             )
             report = await self._report(run, snapshot.version, verdict)
-            kept = {**snapshot.report, **_kept(report)}
+            kept = {**snapshot.report, **kept_report(report)}
             if not verdict.is_accepted:
                 await self._refuse(snapshot, verdict, kept)
                 return report
@@ -298,28 +291,3 @@ class IndexRebuild:
         if self._ports.source is None:
             raise InvalidInput("no source of cards is chosen: set OMMA_CARDS__SOURCE__TYPE")
         return self._ports.source
-
-
-def _kept(report: RebuildReport) -> Json:
-    """What a snapshot's record says of its making."""
-    return {
-        "cards": report.cards,
-        "faces": report.faces,
-        "fetched": report.fetched,
-        "removed": report.removed,
-        "failed": report.failed_count,
-        "verdict": report.verdict and verdict_report(report.verdict),
-    }
-
-
-def _told(report: RebuildReport) -> Json:
-    return {
-        "index": CARDS,
-        "snapshot": report.version,
-        "is_published": report.is_published,
-        "faces": report.faces,
-        "fetched": report.fetched,
-        "removed": report.removed,
-        "failed": report.failed_count,
-        "took_s": round(report.took_s, 1),
-    }

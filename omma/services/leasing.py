@@ -39,11 +39,13 @@ async def under_lease(
         await _keep(leases, name, mine, task, ttl_s=ttl_s)
         return await task
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
-        with suppress(OmmaError):
-            await leases.release(name, mine)
+        try:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        finally:
+            with suppress(OmmaError):
+                await leases.release(name, mine)
 
 
 async def _acquire(leases: Leases, name: str, mine: str, *, ttl_s: float) -> None:

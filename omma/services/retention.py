@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 
 from omma.domain.indexes import CARDS, Snapshot, SnapshotState
 from omma.ports.blobs import BlobStore
-from omma.ports.cards import FeatureLedger
+from omma.ports.cards import Corrections, FeatureLedger
 from omma.ports.indexes import Servings, SnapshotFiles, Snapshots
 from omma.services.versions import version_of
 
 log = logging.getLogger(__name__)
 
 FEATURES = f"features/{CARDS}"  # folder of the shards in the blob store
+MOST_CORRECTIONS = 5000  # that are kept, the newest
+CHUNK = 500  # corrections that are removed at once
+UNPUBLISHED = 2  # snapshots, refused or left unjudged, that are kept for a look
 GRACE = timedelta(hours=6)  # of files that no record names: an import may be about to name them
 
 
@@ -26,6 +29,7 @@ class Kept:
     files: SnapshotFiles
     ledger: FeatureLedger
     blobs: BlobStore
+    corrections: Corrections
 
 
 class Retention:
@@ -40,20 +44,24 @@ class Retention:
         self._grace = grace
 
     async def run(self, name: str) -> int:
-        """How many snapshots, shards and remains of either were removed."""
+        """How many snapshots, shards, remains of either and corrections were removed."""
         done = await self._remove_old(name)
         done += await self._remove_unrecorded(name)
-        return done + await self._remove_shards()
+        done += await self._remove_shards()
+        return done + await self._remove_corrections()
 
     async def _remove_old(self, name: str) -> int:
+        """What was never published makes no room by pushing out what can be rolled back to."""
         served = {each.version for each in await self._kept.servings.listed(name)}
+        listed = await self._kept.snapshots.listed(name)
+        retired = [each for each in listed if each.state is SnapshotState.RETIRED]
         others = [
             each
-            for each in await self._kept.snapshots.listed(name)
-            if each.state is not SnapshotState.PUBLISHED
+            for each in listed
+            if each.state not in {SnapshotState.RETIRED, SnapshotState.PUBLISHED}
         ]
-        old = [each for each in others[self._keep :] if each.version not in served]
-        return sum([await self._remove(each) for each in old])
+        old = retired[self._keep :] + others[UNPUBLISHED:]
+        return sum([await self._remove(each) for each in old if each.version not in served])
 
     async def _remove(self, snapshot: Snapshot) -> bool:
         """The row first: files without one are removed by the next run."""
@@ -87,3 +95,14 @@ class Retention:
         if remains:
             log.info("removed shards that nothing needs", extra={"shards": len(remains)})
         return len(remains)
+
+    async def _remove_corrections(self) -> int:
+        """Those that no gate asks any more; images first: a row without one is passed over."""
+        done = 0
+        while old := await self._kept.corrections.recent(limit=CHUNK, skip=MOST_CORRECTIONS):
+            await self._kept.blobs.delete([each.image for each in old])
+            await self._kept.corrections.remove([each.correction_id for each in old])
+            done += len(old)
+        if done:
+            log.info("removed old corrections", extra={"corrections": done})
+        return done

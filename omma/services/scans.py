@@ -20,6 +20,7 @@ class ScanLimits:
 
     ttl_s: float = 55 * 60.0
     max_open: int = 10_000
+    max_own: int = 200  # of one owner
     rate: RateLimits = RATE
 
 
@@ -41,7 +42,9 @@ class Scans:
         """A new session; `QuotaExceeded` where too many are open."""
         limits = self._limits
         await self._sessions.expire(EXPIRED_AT_ONCE)
-        return await self._sessions.create(owner, ttl_s=limits.ttl_s, max_open=limits.max_open)
+        return await self._sessions.create(
+            owner, ttl_s=limits.ttl_s, max_open=limits.max_open, max_own=limits.max_own
+        )
 
     async def state(self, session_id: str) -> SessionState:
         """How far it is; `SessionNotFound` for one that never was, and for one that is over."""

@@ -1,21 +1,25 @@
 """When the index is rebuilt by itself: every night, once for a night that was missed."""
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
 from omma.domain.errors import CannotStart
-from omma.domain.indexes import CARDS
+from omma.domain.indexes import CARDS, Snapshot
 from omma.domain.jobs import Json
 from omma.ports.events import Cursors
-from omma.ports.indexes import Snapshots
+from omma.ports.indexes import SnapshotFiles, Snapshots
 from omma.ports.leases import Leases
+from omma.services.importing import SOURCE as BUNDLE
 from omma.services.indexes import LEASE
+from omma.services.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class NightlyPorts:
 
     cursors: Cursors
     snapshots: Snapshots
+    files: SnapshotFiles
     leases: Leases
     submit: Submit
 
@@ -88,11 +93,16 @@ class Nightly:
         self._clock = clock
 
     async def run_once(self) -> int:
-        """1 where a rebuild was submitted; several missed ones are one."""
+        """1 where a rebuild was submitted; several missed ones are one.
+
+        While another rebuild or an import has the lease it waits: the job would only be refused.
+        """
         due = self._schedule.latest(self._clock())
         due_ms = round(due.timestamp() * 1000)
         last_ms = await self._ports.cursors.read(CURSOR)
         if last_ms is not None and last_ms < due_ms:
+            if await self._ports.leases.holder(LEASE):
+                return 0
             await self._ports.submit(OPERATION, {}, f"{CURSOR}:{due:%Y%m%dT%H%M%SZ}")
             log.info("submitted the nightly rebuild", extra={"due": due.isoformat()})
         if last_ms != due_ms:  # at the very first nothing was missed yet
@@ -101,23 +111,45 @@ class Nightly:
 
 
 class First:
-    """Submits a rebuild while no snapshot was ever published, so that there is one soon."""
+    """Submits a rebuild while there is no snapshot that can be served, so that there is one soon.
+
+    With ``params`` that import a bundle an import, but never over what a source was read for.
+    """
 
     def __init__(
         self,
         ports: NightlyPorts,
         params: Json | None = None,
         *,
+        index_form: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._ports = ports
         self._params = params or {}
+        self._shelf = Shelf(ports.snapshots, ports.files, index_form)
         self._clock = clock
+        self._checked = ""  # the hour in which the published files were last looked for
 
     async def run_once(self) -> int:
         """Nothing more to do as soon as a snapshot is published, or somebody is at it."""
-        if await self._ports.snapshots.published(CARDS) or await self._ports.leases.holder(LEASE):
+        if await self._ports.leases.holder(LEASE):
             return 0
         hour = f"{self._clock():%Y%m%dT%H}"  # of a job that failed another is submitted, hourly
-        await self._ports.submit(OPERATION, self._params, f"first:{CARDS}:{hour}")
+        params = self._params
+        if await self._ports.snapshots.published(CARDS):
+            lost = None if hour == self._checked else await self._lost()
+            self._checked = hour
+            if lost is None:
+                return 0
+            log.error("the published index cannot be read", extra={"snapshot": lost.version})
+            params = params if lost.report.get("source") == BUNDLE else {}
+        told = blake2b(json.dumps(params, sort_keys=True).encode(), digest_size=4).hexdigest()
+        await self._ports.submit(OPERATION, params, f"first:{CARDS}:{hour}:{told}")
         return 0
+
+    async def _lost(self) -> Snapshot | None:
+        """The published snapshot, where its files are gone or of a form that is not read."""
+        running = await self._shelf.running()
+        if running is None or await self._shelf.is_usable(running):
+            return None
+        return running

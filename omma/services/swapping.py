@@ -270,7 +270,7 @@ class SnapshotSwap(Generic[Engine]):
         kept = {held.published.version for held in (self._held, *self._retired) if held}
         try:
             await self._files.evict(self._options.name, sorted(kept))
-        except OmmaError as error:
+        except Exception as error:  # noqa: BLE001  the next swap tries it again
             log.warning("old copies of snapshots stay", extra={"reason": str(error)})
 
     def _failed(self, published: Published, error: Exception) -> None:

@@ -7,6 +7,9 @@ from omma.domain.jobs import Json
 
 GRANTED_MS = 10.0  # a median may always be longer by as much
 EXCHANGED = 0.5  # of the source's pictures: seen as other cards, something is amiss with the source
+# Anybody's word: corrections may be wrong, or hard for ever, so that few of them decide nothing.
+GRANTED_CORRECTIONS, CORRECTIONS_DROP = 3, 0.2
+GRANTED_NEW = 2  # pictures of new cards that may always be missed: some nights bring no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +24,45 @@ class GateRules:
     max_loss: float = 0.05
 
 
+@dataclass(slots=True)
+class Marks:
+    """What one index answered to the canaries of one kind."""
+
+    asked: int = 0
+    right: int = 0
+    false: int = 0  # claimed a card where none or another is
+
+    @property
+    def accuracy(self) -> float:
+        """From 0 to 1; 1 where nothing was asked."""
+        return self.right / self.asked if self.asked else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What one index answered to all of them."""
+
+    score: Score
+    known: Marks  # drawn from the items of the running snapshot, or of the only one
+    new: Marks  # drawn from what the candidate alone has; the running one is not asked
+    corrected: Marks  # what people said
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What was seen of both."""
 
-    candidate: Score
-    running: Score | None
-    drawn: int  # canaries drawn from the items; the others are corrections
-    drawn_right: int  # of the candidate
+    candidate: Marked
+    running: Marked | None
     items: int
     running_items: int
     lost: int  # of the running one's items
     is_same_source: bool
+
+    @property
+    def before(self) -> Marked | None:
+        """The running one, where it is fair to compare: made of the same source."""
+        return self.running if self.is_same_source else None
 
 
 def verdict_of(judged: Judged, rules: GateRules, *, notes: tuple[str, ...] = ()) -> Verdict:
@@ -40,13 +70,16 @@ def verdict_of(judged: Judged, rules: GateRules, *, notes: tuple[str, ...] = ())
     against = [
         *_emptiness(judged),
         *_accuracy(judged, rules),
+        *_news(judged, rules),
         *_exchange(judged),
         *_drop(judged, rules),
+        *_corrections(judged),
         *_latency(judged, rules),
         *_loss(judged, rules),
     ]
     reasons = tuple(against) or (_praise(judged),)
-    return Verdict(not against, (*reasons, *notes), judged.candidate, judged.running)
+    running = judged.running and judged.running.score
+    return Verdict(not against, (*reasons, *notes), judged.candidate.score, running)
 
 
 def verdict_report(verdict: Verdict) -> Json:
@@ -66,57 +99,85 @@ def _score_report(score: Score) -> Json:
 def _emptiness(judged: Judged) -> list[str]:
     if not judged.items:
         return ["the new snapshot holds no items"]
-    return [] if judged.drawn else ["there was no canary to ask"]
+    asked = judged.candidate.known.asked + judged.candidate.new.asked
+    return [] if asked else ["there was no canary to ask"]
 
 
 def _accuracy(judged: Judged, rules: GateRules) -> list[str]:
     """Of drawn canaries: corrections are what went wrong once, and may be hard for ever."""
-    if not judged.drawn or judged.drawn_right / judged.drawn >= rules.min_accuracy:
+    known, new = judged.candidate.known, judged.candidate.new
+    drawn = Marks(known.asked + new.asked, known.right + new.right)
+    if drawn.accuracy >= rules.min_accuracy:
         return []
     reason = (
-        f"it knew {judged.drawn_right} of {judged.drawn} canaries,"
+        f"it knew {drawn.right} of {drawn.asked} canaries,"
         f" expected at least {rules.min_accuracy:.1%}"
+    )
+    return [reason]
+
+
+def _news(judged: Judged, rules: GateRules) -> list[str]:
+    """What is new is a small part of all, and could be wrong throughout without this."""
+    new = judged.candidate.new
+    if new.right + GRANTED_NEW >= rules.min_accuracy * new.asked:
+        return []
+    reason = (
+        f"it knew {new.right} of {new.asked} canaries that are new in it,"
+        f" expected at least {rules.min_accuracy:.1%} less {GRANTED_NEW}"
     )
     return [reason]
 
 
 def _exchange(judged: Judged) -> list[str]:
     """Both may agree with poisoned records; a running index that knew its cards does not."""
-    running = judged.running
-    if running is None or not judged.is_same_source or not judged.drawn:
-        return []
-    if running.false < EXCHANGED * judged.drawn:
+    known = judged.before.known if judged.before else Marks()
+    if not known.asked or known.false < EXCHANGED * known.asked:
         return []
     reason = (
-        f"the running snapshot sees other cards than the source in {running.false} of"
-        f" {running.queries} pictures: the source may have exchanged pictures or ids"
+        f"the running snapshot sees other cards than the source in {known.false} of"
+        f" {known.asked} pictures: the source may have exchanged pictures or ids"
     )
     return [reason]
 
 
 def _drop(judged: Judged, rules: GateRules) -> list[str]:
-    running = judged.running
-    if running is None or not judged.is_same_source:
+    """Of what both were asked, corrections left out."""
+    if judged.before is None:
         return []
-    if judged.candidate.accuracy >= running.accuracy - rules.max_accuracy_drop:
+    ours, theirs = judged.candidate.known.accuracy, judged.before.known.accuracy
+    if ours >= theirs - rules.max_accuracy_drop:
         return []
     reason = (
-        f"its accuracy is {judged.candidate.accuracy:.1%}, that of the running snapshot"
-        f" {running.accuracy:.1%}, and it may fall by {rules.max_accuracy_drop:.1%}"
+        f"its accuracy is {ours:.1%}, that of the running snapshot {theirs:.1%},"
+        f" and it may fall by {rules.max_accuracy_drop:.1%}"
+    )
+    return [reason]
+
+
+def _corrections(judged: Judged) -> list[str]:
+    if judged.before is None:
+        return []
+    ours, theirs = judged.candidate.corrected, judged.before.corrected
+    most = max(GRANTED_CORRECTIONS, CORRECTIONS_DROP * theirs.asked)
+    if theirs.right - ours.right <= most:
+        return []
+    reason = (
+        f"it answers {ours.right} of {ours.asked} corrections rightly, the running snapshot"
+        f" {theirs.right}, and it may fall by {most:.0f}"
     )
     return [reason]
 
 
 def _latency(judged: Judged, rules: GateRules) -> list[str]:
-    running = judged.running
-    if running is None:
+    if judged.before is None:
         return []
-    most_ms = rules.max_latency_ratio * running.p50_ms + GRANTED_MS
-    if judged.candidate.p50_ms <= most_ms:
+    ours_ms, theirs_ms = judged.candidate.score.p50_ms, judged.before.score.p50_ms
+    most_ms = rules.max_latency_ratio * theirs_ms + GRANTED_MS
+    if ours_ms <= most_ms:
         return []
     reason = (
-        f"its median query takes {judged.candidate.p50_ms:.0f} ms,"
-        f" expected at most {most_ms:.0f} ms beside {running.p50_ms:.0f} ms of the running snapshot"
+        f"its median query takes {ours_ms:.0f} ms,"
+        f" expected at most {most_ms:.0f} ms beside {theirs_ms:.0f} ms of the running snapshot"
     )
     return [reason]
 
@@ -132,7 +193,9 @@ def _loss(judged: Judged, rules: GateRules) -> list[str]:
 
 
 def _praise(judged: Judged) -> str:
-    said = f"it knew {judged.candidate.right} of {judged.candidate.queries} canaries"
+    score = judged.candidate.score
+    said = f"it knew {score.right} of {score.queries} canaries"
     if judged.running:
-        said += f", the running snapshot {judged.running.right}"
+        score = judged.running.score
+        said += f", the running snapshot {score.right} of {score.queries}"
     return said

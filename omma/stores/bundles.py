@@ -6,6 +6,7 @@ in each of them ``descriptors`` (RootSIFT as float16) and ``keypoints`` (a JSON 
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ SIDE_PX = 256  # pictures were brought to this square, whatever their aspect
 ONE = 512  # what 1.0 is in our descriptors
 MAX_KEYPOINTS = 20_000  # of one picture
 MAX_TEXT = 8 * 1024 * 1024  # characters of a picture's keypoints
+MAX_BYTES = 32 * 1024 * 1024  # of a picture's descriptors, as floats of any width; of its keypoints
 LONGEST_ROOT = 1.01  # a root of an L1-unit vector, with the rounding of float16
 RUN_CARDS = 200
 
@@ -102,11 +104,27 @@ def _read(file: Any, place: _Place) -> ItemFeatures:
     descriptors = require_inside(group, "descriptors")
     if descriptors.ndim != 2 or descriptors.shape[1] != 128 or len(descriptors) > MAX_KEYPOINTS:  # noqa: PLR2004
         raise IndexCorrupt(f"{name}: expected (n, 128) descriptors, got {descriptors.shape}")
-    keypoints = _keypoints(require_inside(group, "keypoints")[()], name)
-    if len(keypoints) != len(descriptors):
-        raise IndexCorrupt(f"{name}: {len(descriptors)} descriptors, {len(keypoints)} keypoints")
-    packed = _packed(descriptors[:], name)
+    if descriptors.dtype.kind != "f":
+        raise IndexCorrupt(f"{name}: expected descriptors of floats, got {descriptors.dtype}")
+    told = require_inside(group, "keypoints")
+    if told.size != 1:
+        raise IndexCorrupt(f"{name}: expected one text of keypoints, got {told.shape}")
+    for column in (descriptors, told):
+        _require_small(column, name)
+    try:
+        keypoints, packed = _keypoints(told[()], name), _packed(descriptors[:], name)
+    except MemoryError:  # how long a text of no fixed length is, HDF5 says with the text alone
+        raise IndexCorrupt(f"{name} does not fit into the memory") from None
+    if len(keypoints) != len(packed):
+        raise IndexCorrupt(f"{name}: {len(packed)} descriptors, {len(keypoints)} keypoints")
     return ItemFeatures(place.item, Features(keypoints, packed, SIDE_PX, SIDE_PX))
+
+
+def _require_small(column: Any, name: str) -> None:
+    """HDF5 unpacks whole chunks, and those may be larger than what is asked of them."""
+    values = max(column.size, math.prod(column.chunks or ()))
+    if values * column.dtype.itemsize > MAX_BYTES:
+        raise IndexCorrupt(f"{name}: too much in one column, expected at most {MAX_BYTES} bytes")
 
 
 def _packed(roots: Float[np.ndarray, "n 128"], name: str) -> UInt8[np.ndarray, "n 128"]:

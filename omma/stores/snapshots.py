@@ -162,13 +162,23 @@ class BlobSnapshotFiles:
 
     async def evict(self, name: str, keep: Sequence[str]) -> None:
         _place(name, "any")
-        await asyncio.to_thread(self._evict, self._cache / name, set(keep))
+        try:
+            await asyncio.to_thread(self._evict, self._cache / name, set(keep))
+        except OSError as error:
+            raise _refused(error) from None
 
     def _evict(self, folder: Path, keep: set[str]) -> None:
+        """Remove all that can be; then raise what was in the way of another."""
+        failed: OSError | None = None
         for copy in [each for each in folder.glob("*") if each.name not in keep]:
             spared_s = ABANDONED_S if copy.name.endswith(PART) else self._spared_s
-            if time.time() - _touched_at(copy) >= spared_s:
-                _remove(copy)
+            try:
+                if time.time() - _touched_at(copy) >= spared_s:
+                    _remove(copy)
+            except OSError as error:
+                failed = error
+        if failed:
+            raise failed
 
     async def stored(self, name: str) -> list[str]:
         below = _place(name, "")

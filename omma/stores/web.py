@@ -4,6 +4,7 @@ import asyncio
 import email.utils
 import math
 import random
+import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -13,12 +14,15 @@ from enum import StrEnum
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import IPv4Address
 from typing import TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from omma.domain.errors import OmmaError, SourceUnavailable, UrlRefused, UrlUnreachable
-from omma.stores.guards import parse_url
+from omma.stores.addresses import Address, is_never_fetched, is_public, parse
+from omma.stores.guards import SCHEMES, Resolver, parse_url, system_addresses
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -27,6 +31,7 @@ REDIRECTS = {301, 302, 303, 307, 308}
 MAX_REDIRECTS = 5
 BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 RETRY_AFTER_S = 60
+LOOKED_UP_S = 60.0  # for so long a host is not looked up again
 SERVER_FAULT = 500  # and above: another try may do
 
 
@@ -66,18 +71,82 @@ class Patience:
 
 
 class Origins:
-    """Where a source may lead: by https anywhere, without it to the operator's own host alone."""
+    """Where a source may lead: by https to the internet, else to the operator's own server alone.
 
-    def __init__(self, url: str) -> None:
-        own = httpx.URL(url)
-        self._own = (own.scheme, own.host)
+    A source that is itself within a private network may lead to others within, by https.
+    """
+
+    def __init__(self, url: str, *, resolver: Resolver = system_addresses) -> None:
+        self._own = httpx.URL(url)
+        self._resolver = resolver
+        self._is_within: bool | None = None  # the operator's own host; looked up when it matters
+        self._passed: dict[str, float] = {}  # hosts, and until when they need no other look-up
 
     def check(self, text: str, base: httpx.URL | None = None) -> httpx.URL:
         """The URL, or `UrlRefused` for one that leads where we do not go."""
         url = parse_url(text, base)
-        if url.scheme != "https" and (url.scheme, url.host) != self._own:
+        if url.scheme != "https" and _server_of(url) != _server_of(self._own):
             raise UrlRefused(f"expected a URL of https, got {text[:200]!r}")
         return url
+
+    async def require_public(self, url: httpx.URL) -> None:
+        """`UrlRefused` for a host on a private network, or without a name.
+
+        A name that leads elsewhere a moment later still needs a certificate there.
+        """
+        host, now = url.host, time.monotonic()
+        if host == self._own.host or self._passed.get(host, now) > now:
+            return
+        if not await self._is_passed(host):
+            raise UrlRefused(f"expected a name on the public internet, got {host[:200]!r}")
+        self._passed[host] = now + LOOKED_UP_S
+
+    async def _is_passed(self, host: str) -> bool:
+        literal = _literal(host)
+        if not literal and not _is_direct(host):
+            return True  # its proxy looks the name up, by rules of its own
+        found = literal or await self._addresses(host)
+        if any(map(is_never_fetched, found)):
+            return False
+        if not literal and all(map(is_public, found)):
+            return True
+        return await self._is_own_within()
+
+    async def _is_own_within(self) -> bool:
+        if self._is_within is None:
+            host = self._own.host
+            found = _literal(host) or await self._addresses(host)
+            self._is_within = not all(map(is_public, found))
+        return self._is_within
+
+    async def _addresses(self, host: str) -> list[Address]:
+        """None of a name that does not resolve: the connection tells that."""
+        try:
+            found = await asyncio.to_thread(self._resolver, host, SCHEMES["https"])
+        except (OSError, UnicodeError):
+            return []
+        return [parse(text) for text in found]
+
+
+def _server_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _literal(host: str) -> list[Address]:
+    """The address that a host is, in any way that resolvers take for one; none of a name."""
+    try:
+        return [parse(host)]
+    except ValueError:
+        pass
+    try:
+        return [IPv4Address(socket.inet_aton(host))]  # 127.1, 0x7f000001
+    except OSError:
+        return []
+
+
+def _is_direct(host: str) -> bool:
+    """Whether no proxy stands between us and a host of https."""
+    return not {"https", "all"} & getproxies().keys() or bool(proxy_bypass(host))
 
 
 class Pace:
@@ -158,6 +227,7 @@ class PatientClient:
         `UrlRefused` and `UrlUnreachable` for URLs and redirects that lead where we do not go.
         """
         start = self._origins.check(url)
+        await self._origins.require_public(start)
         host = start.host
         try:
             async with self._follow(start, headers or {}) as response:
@@ -184,6 +254,7 @@ class PatientClient:
                     yield response
                     return
             url = self._origins.check(place, url)
+            await self._origins.require_public(url)
         raise UrlUnreachable(f"expected at most {MAX_REDIRECTS} redirects")
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from omma.domain.errors import IndexCorrupt
 
 REGION_HEIGHT_PX = 880  # of the whole card: a collector number's digits are 13 px high then
+WIDEST_PX = 4 * REGION_HEIGHT_PX  # no card is, but a picture may be anything
 QUALITY = 85  # of the JPEGs that are kept: about 14 kB a card
 # Left, top, right, bottom as parts of the card. Halves of a line are placed by themselves, because
 # a homography from features of the art is a pixel or two off at the far edge.
@@ -45,7 +46,8 @@ class View:
 def cut_regions(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     """What tells printings of one art apart, of an RGB picture of a whole card, packed."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    width = max(1, round(REGION_HEIGHT_PX * image.shape[1] / image.shape[0]))
+    width = round(REGION_HEIGHT_PX * image.shape[1] / image.shape[0])
+    width = min(max(width, 1), WIDEST_PX)
     smaller = image.shape[0] > REGION_HEIGHT_PX
     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
     card = cv2.resize(grey, (width, REGION_HEIGHT_PX), interpolation=how)
@@ -60,7 +62,7 @@ def tell_apart(view: View, printings: Sequence[bytes], aspect: float) -> Float32
     ``-n/2 log(1 - r^2)`` with their correlation r and n independent pixels.
     """
     evidence = np.zeros(len(printings))
-    width = max(1, round(REGION_HEIGHT_PX * aspect))
+    width = min(max(round(REGION_HEIGHT_PX * aspect), 1), WIDEST_PX)
     pictures = [list(_unpacked(each)) for each in printings]
     for number, (rows, columns) in enumerate(_slices(width)):
         known = [_sized(each[number], rows, columns) for each in pictures]
@@ -137,7 +139,8 @@ def _blur_px(height_px: float) -> float:
 def _slices(width: int) -> Iterator[tuple[slice, slice]]:
     for left, top, right, bottom in REGIONS:
         rows = slice(round(top * REGION_HEIGHT_PX), round(bottom * REGION_HEIGHT_PX))
-        yield rows, slice(round(left * width), round(right * width))
+        first = min(round(left * width), width - 1)
+        yield rows, slice(first, max(first + 1, round(right * width)))
 
 
 def _sized(
@@ -161,8 +164,8 @@ def _unpacked(packed: bytes) -> Iterator[UInt8[np.ndarray, "h w"]]:
                 f"expected {len(REGIONS)} regions of a card, got {len(packed)} bytes"
             )
         (size,) = struct.unpack_from("<I", packed, at)
-        data = np.frombuffer(packed, np.uint8, size, at + 4)
-        region = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        data = np.frombuffer(packed[at + 4 : at + 4 + size], np.uint8)
+        region = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
         if region is None:
             raise IndexCorrupt("a card's region is no JPEG")
         yield region

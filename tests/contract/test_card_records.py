@@ -89,6 +89,17 @@ async def test_what_a_complete_pass_has_not_seen_is_removed(stores):
     assert await names(stores, "delver") == []
 
 
+async def test_a_pass_that_ends_late_removes_nothing_that_a_later_one_has_seen(stores):
+    """Its lease was lost meanwhile: both saw the card, the later pass before and after it."""
+    await stores.cards.upsert([OPT], seen_in="2")
+    await stores.cards.upsert([replace(OPT, name="Old")], seen_in="1")
+    await stores.cards.upsert([DELVER], seen_in="2")
+
+    assert await stores.cards.remove_unseen("1") == 0
+    assert await stores.cards.remove_unseen("2") == 0
+    assert await stores.cards.count() == (2, 3)
+
+
 async def test_a_removed_card_that_is_seen_again_is_back_and_news(stores):
     await stores.cards.upsert([OPT, DELVER], seen_in="1")
     await stores.cards.upsert([OPT], seen_in="2")

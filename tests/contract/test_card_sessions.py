@@ -11,8 +11,8 @@ from omma.ports.sessions import SessionState
 
 @pytest.fixture
 def create(stores):
-    async def create(ttl_s=60, max_open=10):
-        return await stores.sessions.create("ada", ttl_s=ttl_s, max_open=max_open)
+    async def create(owner="ada", ttl_s=60, max_open=10, max_own=10):
+        return await stores.sessions.create(owner, ttl_s=ttl_s, max_open=max_open, max_own=max_own)
 
     return create
 
@@ -81,6 +81,17 @@ async def test_no_more_are_open_than_there_may_be(stores, create):
     stores.advance(60)
 
     assert await create(max_open=2)
+
+
+async def test_no_owner_opens_more_than_its_part(stores, create):
+    for _ in range(2):
+        await create(ttl_s=60, max_own=2)
+
+    with pytest.raises(QuotaExceeded):
+        await create(max_own=2)
+    assert await create("bob", max_own=2)
+    stores.advance(60)
+    assert await create(max_own=2)
 
 
 async def test_those_who_open_at_once_all_get_their_own(create):

@@ -74,6 +74,26 @@ async def test_a_repetition_changes_nothing(known):
     assert await known.ledger.failures(KEY, limit=10) == [(item("two"), "url_timeout: slow")]
 
 
+async def test_what_lay_in_a_lost_shard_is_missing_again_whatever_comes_of_it(known):
+    await known.ledger.record(KEY, ALL)
+
+    await known.ledger.forget(["s1", "unknown"])
+    await known.ledger.forget([])
+    await known.ledger.record(KEY, [bad("one", "a")])
+
+    assert await missing(known) == [("two", "b", 0), ("one", "a", 1)]
+    assert await known.ledger.shards(KEY) == {"s2": [item("two", 1)]}
+    assert await known.ledger.kept() == {"s2"}
+
+
+async def test_a_failure_that_is_not_counted_leaves_a_picture_its_tries(known):
+    for _ in range(3):
+        await known.ledger.record(KEY, [bad("one", "a", is_counted=False)])
+
+    assert ("one", "a", 0) in await missing(known, max_tries=1)
+    assert await known.ledger.failures(KEY, limit=9) == [(item("one"), "url_timeout: slow")]
+
+
 async def test_nothing_found_is_nothing_recorded(known):
     await known.ledger.record(KEY, [])
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -220,6 +221,24 @@ async def test_evicted_are_copies_but_for_those_kept(files, built, cache):
 
     assert [each.name for each in (cache / NAME).iterdir()] == ["2"]
     assert read(await files.fetch(NAME, "3")) == FILES
+
+
+async def test_a_copy_that_cannot_be_removed_keeps_no_other(files, built, cache, monkeypatch):
+    for version in ("a", "b", "c"):
+        await files.put(NAME, version, built)
+        await files.fetch(NAME, version)
+    real = Path.rename
+
+    def rename(path, target):
+        if path.name == "a":
+            raise PermissionError(13, "another user's")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+    with pytest.raises(StoreUnavailable, match="another user's"):
+        await files.evict(NAME, ["c"])
+    assert sorted(each.name for each in (cache / NAME).iterdir()) == ["a", "c"]
 
 
 async def test_copies_asked_for_lately_and_those_being_made_are_spared(blobs, built, cache):

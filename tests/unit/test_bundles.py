@@ -168,6 +168,63 @@ def test_features_that_are_none_are_refused(tmp_path, changes):
         list(BundleFeatures(tmp_path / FEATURES).read())
 
 
+def as_bytes(group):
+    group.create_dataset("descriptors", data=roots(4))
+    group.create_dataset("keypoints", (10**12,), "u1", chunks=(1 << 20,))
+
+
+def of_long_texts(group):
+    group.create_dataset("descriptors", data=roots(4))
+    group.create_dataset("keypoints", (1,), "S1000000000", chunks=(1,))
+
+
+def of_many_texts(group):
+    group.create_dataset("descriptors", data=roots(4))
+    group.create_dataset("keypoints", (10**9,), h5py.string_dtype(), chunks=(1 << 16,))
+
+
+def of_wide_rows(group):
+    group.create_dataset("descriptors", (4, 128), "S1000000", chunks=(1, 1))
+    group.create_dataset("keypoints", data=told(4))
+
+
+def in_vast_chunks(group):
+    chunks, most = (1 << 20, 128), (None, 128)
+    group.create_dataset("descriptors", (4, 128), "f4", chunks=chunks, maxshape=most)
+    group.create_dataset("keypoints", data=told(4))
+
+
+@pytest.mark.parametrize(
+    "damage", [as_bytes, of_long_texts, of_many_texts, of_wide_rows, in_vast_chunks]
+)
+def test_what_would_fill_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch, damage):
+    with h5py.File(tmp_path / FEATURES, "w") as file:
+        damage(file.create_group(f"{CARD}/feature_0"))
+
+    def read(dataset, _part):
+        raise AssertionError(dataset)
+
+    found = BundleFeatures(tmp_path / FEATURES)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+
+    with pytest.raises(IndexCorrupt, match=r"expected|too much"):
+        list(found.read())
+
+
+def test_keypoints_that_do_fill_the_memory_are_told(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / FEATURES, "w") as file:
+        add_card(file)
+    found = BundleFeatures(tmp_path / FEATURES)
+
+    def read(_dataset, _part):
+        raise MemoryError
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+
+    with pytest.raises(IndexCorrupt, match="memory"):
+        list(found.read())
+
+
 @pytest.mark.parametrize("kind", ["link", "soft", "external", "virtual"])
 def test_nothing_in_a_bundle_leads_to_other_files(tmp_path, bundle, kind):
     secret = tmp_path / "secret"

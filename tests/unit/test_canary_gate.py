@@ -1,25 +1,35 @@
 """The gate with the real engine and drawn cards, and its sentences."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import cv2
+import numpy as np
 import pytest
 
 from omma.domain.cards import Correction, ItemId
-from omma.domain.errors import SourceUnavailable, UrlTimeout
+from omma.domain.errors import SourceUnavailable, StoreUnavailable, UrlTimeout
 from omma.domain.indexes import Score
 from omma.engines.cards import SiftCardEngines
-from omma.services.judging import moderate
-from omma.services.verdicts import GateRules, Judged, verdict_of, verdict_report
+from omma.services.canaries import moderate
+from omma.services.verdicts import (
+    GateRules,
+    Judged,
+    Marked,
+    Marks,
+    verdict_of,
+    verdict_report,
+)
 from omma.stores.cards.sample import SampleSource
 from omma.stores.shards import ShardedFeatures, write_shard
 from omma.stores.snapshots import BlobSnapshotFiles
-from tests.rebuild_fakes import FakeEngine, House, picture
+from tests.rebuild_fakes import FakeEngine, House, card, picture
 
 GOOD = Score(queries=200, right=198, false=0, p50_ms=20.0, p95_ms=30.0)
 EVEN = Judged(
-    candidate=GOOD, running=GOOD, drawn=200, drawn_right=198, items=1000, running_items=1000,
-    lost=0, is_same_source=True,
+    candidate=Marked(GOOD, Marks(150, 148), Marks(50, 50), Marks()),
+    running=Marked(GOOD, Marks(150, 148), Marks(), Marks()),
+    items=1000, running_items=1000, lost=0, is_same_source=True,
 )  # fmt: skip
 RULES = GateRules()
 
@@ -80,6 +90,14 @@ class AskedSource(SampleSource):
         return self.drawn[face.image_url]
 
 
+async def correct(house, number, item, image, owner="me"):
+    """Somebody says that ``image`` shows ``item``; a higher number says it later."""
+    path = f"corrections/{number}.png"
+    await house.blobs.put(path, image)
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+    await house.corrections.add(Correction(f"{number:05}", item, None, path, owner, at))
+
+
 @pytest.mark.drill
 async def test_a_good_index_of_drawn_cards_is_accepted(real):
     report = await real.rebuild()
@@ -120,17 +138,81 @@ async def test_another_printing_of_the_same_art_is_right_only_where_it_is_not_ce
 
 async def test_corrections_are_asked_too_and_cannot_hold_up_a_first_snapshot(house):
     for number, item in enumerate([ItemId("c003"), None, ItemId("gone")]):
-        await house.blobs.put(f"corrections/{number}.png", picture(4))
-        at = datetime(2026, 1, 1, tzinfo=UTC)
-        await house.corrections.add(
-            Correction(str(number), item, None, f"corrections/{number}.png", "me", at)
-        )
+        await correct(house, number, item, picture(4 + number))
 
     report = await house.rebuild()
 
     score = report.verdict.candidate
     assert report.is_published
     assert (score.queries, score.right, score.false) == (22, 20, 2)
+
+
+async def test_that_a_card_was_unknown_once_does_not_speak_against_knowing_it(house):
+    await house.rebuild()
+    for number in range(20, 32):
+        await correct(house, number, None, picture(number), f"user-{number}")
+    house.source.there += [card(number) for number in range(20, 32)]
+
+    report = await house.rebuild()
+
+    assert report.is_published, report.verdict
+    assert report.verdict.candidate.false == 0
+
+
+async def test_corrections_of_many_do_not_look_like_an_exchange_in_the_source(house):
+    await house.rebuild()
+    for number in range(40):
+        image = cv2.imencode(".png", np.full((4, 5 + number, 3), [99, 0, number % 10], np.uint8))[1]
+        await correct(house, number, None, image.tobytes(), f"user-{number}")
+
+    report = await house.rebuild(force=True)
+
+    assert report.is_published, report.verdict
+    assert report.verdict.running.false == 40
+
+
+async def test_of_one_person_and_of_one_image_only_few_corrections_are_asked(house):
+    for number in range(20):
+        await correct(house, number, ItemId("c003"), picture(100 + number))
+    for number in range(20, 24):
+        await correct(house, number, ItemId("c003"), picture(99), f"user-{number}")
+
+    report = await house.rebuild()
+
+    assert report.verdict.candidate.queries == 20 + 5 + 1
+
+
+async def test_what_is_new_is_looked_at_though_all_the_old_is_right(house):
+    first = await house.rebuild()
+    house.source.there += [card(number) for number in range(20, 40)]
+    house.engines.spoil = lambda rows: [
+        [number if number < 20 else 59 - number, *rest] for number, *rest in rows
+    ]
+
+    report = await house.rebuild()
+
+    assert not report.is_published
+    assert "it knew 0 of 5 canaries that are new in it" in " ".join(report.verdict.reasons)
+    assert (report.verdict.running.queries, report.verdict.candidate.queries) == (15, 20)
+    assert await house.published() == first.version
+
+
+async def test_copies_of_older_snapshots_leave_the_machine_that_judges(house, tmp_path):
+    house.files = BlobSnapshotFiles(house.blobs, tmp_path / "cache", spared_s=0)
+
+    versions = [(await house.rebuild(force=True)).version for _ in range(4)]
+
+    there = {each.name for each in (tmp_path / "cache" / "cards").iterdir()}
+    assert there == set(versions[-2:])
+
+
+async def test_that_copies_cannot_be_removed_changes_no_verdict(house):
+    async def refuse(_name, _keep):
+        raise StoreUnavailable("read-only", 5)
+
+    house.files.evict = refuse
+
+    assert (await house.rebuild()).is_published
 
 
 async def test_a_correction_whose_image_cannot_be_read_is_passed_over(house):
@@ -177,26 +259,48 @@ async def test_a_published_snapshot_that_cannot_be_opened_holds_up_nobody(house,
     assert report.is_published
 
 
+def marked(candidate=None, running=None):
+    """`EVEN` with other marks, by their kinds."""
+    return {
+        "candidate": replace(EVEN.candidate, **(candidate or {})),
+        "running": replace(EVEN.running, **(running or {})),
+    }
+
+
 def test_what_is_no_worse_is_accepted():
     verdict = verdict_of(EVEN, RULES, notes=("a note",))
 
     assert verdict.is_accepted
     assert verdict.reasons == (
-        "it knew 198 of 200 canaries, the running snapshot 198",
+        "it knew 198 of 200 canaries, the running snapshot 198 of 200",
         "a note",
     )
+
+
+DROP = "its accuracy is 97.3%, that of the running snapshot 98.7%, and it may fall by 1.0%"
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"drawn_right": 179}, "it knew 179 of 200 canaries, expected at least 90.0%"),
         (
-            {"candidate": replace(GOOD, right=195)},
-            "its accuracy is 97.5%, that of the running snapshot 99.0%, and it may fall by 1.0%",
+            {"running": None} | {"candidate": replace(EVEN.candidate, known=Marks(150, 129))},
+            "it knew 179 of 200 canaries, expected at least 90.0%",
         ),
         (
-            {"candidate": replace(GOOD, p50_ms=40.1)},
+            marked({"new": Marks(50, 42)}),
+            "it knew 42 of 50 canaries that are new in it, expected at least 90.0% less 2",
+        ),
+        (marked({"known": Marks(150, 146)}), DROP),
+        (
+            marked({"corrected": Marks(20, 14)}, {"corrected": Marks(20, 19)}),
+            (
+                "it answers 14 of 20 corrections rightly, the running snapshot 19,"
+                " and it may fall by 4"
+            ),
+        ),
+        (
+            marked({"score": replace(GOOD, p50_ms=40.1)}),
             (
                 "its median query takes 40 ms, expected at most 40 ms beside 20 ms of the running"
                 " snapshot"
@@ -208,9 +312,9 @@ def test_what_is_no_worse_is_accepted():
         ),
         ({"items": 0}, "the new snapshot holds no items"),
         (
-            {"running": replace(GOOD, right=90, false=110)},
+            marked({}, {"known": Marks(150, 75, false=75)}),
             (
-                "the running snapshot sees other cards than the source in 110 of 200 pictures:"
+                "the running snapshot sees other cards than the source in 75 of 150 pictures:"
                 " the source may have exchanged pictures or ids"
             ),
         ),
@@ -226,9 +330,14 @@ def test_what_is_worse_is_refused_with_the_reason(change, reason):
 @pytest.mark.parametrize(
     "change",
     [
-        {"drawn_right": 180},
-        {"candidate": replace(GOOD, right=196)},
-        {"candidate": replace(GOOD, p50_ms=40.0)},
+        marked({"known": Marks(150, 134), "new": Marks(50, 46)}, {"known": Marks(150, 135)}),
+        marked({"known": Marks(150, 147)}),
+        marked({"new": Marks(2, 0)}),
+        marked({"new": Marks(50, 43)}),
+        marked({"corrected": Marks(200, 0)}, {"corrected": Marks(200, 0, false=200)}),
+        marked({"corrected": Marks(3, 0)}, {"corrected": Marks(3, 3)}),
+        marked({"score": replace(GOOD, p50_ms=40.0)}),
+        marked({"score": replace(GOOD, p50_ms=400.0)}) | {"is_same_source": False},
         {"lost": 50},
         {"lost": 1000, "is_same_source": False},
         {"running": None},
@@ -239,9 +348,9 @@ def test_what_is_just_good_enough_is_accepted(change):
 
 
 def test_without_canaries_nothing_is_accepted():
-    nothing = Score(0, 0, 0, 0.0, 0.0)
+    nothing = Marked(Score(0, 0, 0, 0.0, 0.0), Marks(), Marks(), Marks())
 
-    verdict = verdict_of(replace(EVEN, candidate=nothing, drawn=0, drawn_right=0), RULES)
+    verdict = verdict_of(replace(EVEN, candidate=nothing, running=None), RULES)
 
     assert not verdict.is_accepted
 

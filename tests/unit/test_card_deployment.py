@@ -196,6 +196,28 @@ async def test_what_waits_during_a_swap_ends_on_the_snapshot_it_began_with(
         await asyncio.sleep(0.001)
 
 
+async def test_an_engine_stays_open_while_it_looks_for_callers_that_have_left(
+    matcher, records, engines
+):
+    await publish(matcher, records, "v1")
+    old, go_on = engines.opened[0], threading.Event()
+    old.engines = SimpleNamespace(gate=go_on, error=None)
+    left = asyncio.create_task(matcher.recognise([PICTURE], RecogniseOptions()))
+    while len(old.batches) < 2:  # noqa: ASYNC110  a thread does it
+        await asyncio.sleep(0.001)
+    left.cancel()
+    await asyncio.wait({left})
+    await publish(matcher, records, "v2")
+    await asyncio.sleep(0.05)  # time enough to be closed too early
+
+    was_closed = old.is_closed
+    go_on.set()
+
+    assert not was_closed
+    while not old.is_closed:  # noqa: ASYNC110  a thread does it
+        await asyncio.sleep(0.001)
+
+
 async def test_of_a_very_large_image_outlines_are_in_its_own_pixels(matcher, records, monkeypatch):
     monkeypatch.setattr(cards, "LARGE_PX", 32)
     await publish(matcher, records, "v1")

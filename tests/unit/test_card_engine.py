@@ -210,4 +210,4 @@ def test_what_is_no_image_is_refused():
 
 
 def test_the_key_of_features_names_what_they_depend_on():
-    assert SiftCardEngines(judge=NoJudge()).features_key == "sift-1-320px-200-none"
+    assert SiftCardEngines(judge=NoJudge()).features_key == "sift-2-320px-200-none"

@@ -184,15 +184,36 @@ async def test_a_correction_is_kept_with_its_image(kept):
     assert kept.due == set()
 
 
+async def test_nobody_corrects_without_end(kept):
+    service = replace(kept.service, limits=CardLimits(max_corrections=2))
+    for _ in range(2):
+        kept.corrections.now_ms = round((await correct(service)).created_at.timestamp() * 1000)
+
+    with pytest.raises(QuotaExceeded, match="2 corrections"):
+        await correct(service)
+    await correct(service, "another")
+    kept.corrections.advance(86_401)
+
+    assert await correct(service)
+
+
+async def correct(service, owner=OWNER):
+    return await service.correct(photo(RED), Claim(None, None, owner))
+
+
 async def test_an_image_may_show_no_card_at_all(kept):
     correction = await kept.service.correct(photo(), Claim(None, None, OWNER))
 
     assert correction.item is None
 
 
+class ForgetfulCorrections(MemoryCorrections):
+    async def add(self, correction):
+        raise StoreUnavailable(correction.correction_id, 5)
+
+
 async def test_an_image_whose_correction_was_not_recorded_is_swept():
-    corrections = MemoryCorrections(is_down=True)
-    kept = Kept(corrections=corrections)
+    kept = Kept(corrections=ForgetfulCorrections())
 
     with pytest.raises(StoreUnavailable):
         await kept.service.correct(photo(RED), Claim(ItemId(BOLT.card_id), None, OWNER))

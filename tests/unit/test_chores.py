@@ -133,6 +133,19 @@ async def test_who_has_lost_the_lease_stops_its_turn(jobs):
         await soon(lambda: chore.cancelled)
 
 
+@pytest.mark.parametrize("moment", range(20))
+async def test_at_whatever_moment_it_is_stopped_it_ends(jobs, moment):
+    task = asyncio.create_task(Chores(jobs.leases, "a", [Chore("sweep", 0, Counted())]).run())
+    for _ in range(moment):
+        await asyncio.sleep(0)
+
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+
+    assert task.cancelled()
+    assert jobs.rights == {}
+
+
 async def test_stopping_frees_the_leases(jobs):
     chore = Counted(gate=asyncio.Event())
 

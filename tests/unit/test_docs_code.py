@@ -6,6 +6,7 @@ import re
 import shlex
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -80,6 +81,15 @@ def address(api):
     listener.close()
 
 
+def check_module(name, words):
+    program = importlib.util.find_spec(name)
+    assert program
+    source = Path(program.origin).read_text()
+    for option in words:
+        if option.startswith("--"):
+            assert f'"{option}"' in source
+
+
 @pytest.mark.parametrize("line", command_lines())
 def test_every_command_exists_with_its_options(line, openapi):
     words = shlex.split(line)
@@ -90,6 +100,8 @@ def test_every_command_exists_with_its_options(line, openapi):
             check_make(rest)
         case [".venv/bin/omma", *rest]:
             check_omma(rest)
+        case [".venv/bin/python", "-m", module, *rest]:
+            check_module(module, rest)
         case [".venv/bin/python", script, *_]:
             assert (ROOT / script).is_file()
         case ["curl", *rest]:

@@ -1,22 +1,28 @@
 """A rebuild of the index, over ports in memory and an engine that reads numbers."""
 
 import asyncio
+import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from omma.domain.cards import ItemId
+from omma.domain.cards import Correction, ItemId
 from omma.domain.errors import (
+    BlobNotFound,
     InvalidInput,
     LeaseExpired,
     RebuildRunning,
     SnapshotRefused,
     SourceCorrupt,
+    SourceFault,
     SourceUnavailable,
     StoreUnavailable,
     UndecodableImage,
     UrlTimeout,
 )
 from omma.domain.indexes import SnapshotState, Stage
+from omma.services import retention
+from omma.services.farming import LocalFarm
 from omma.services.indexes import LEASE
 from omma.services.verdicts import GateRules
 from tests.rebuild_fakes import House, card, picture
@@ -71,7 +77,7 @@ async def test_only_what_is_new_or_changed_is_fetched(house):
 
     report = await house.rebuild()
 
-    canaries = {str(number) for number in range(10)}
+    canaries = {*map(str, range(10)), "77"}  # of what is new, too
     assert report.fetched == 2
     assert house.source.asked[:2] == ["3", "77"]
     assert set(house.source.asked[2:]) <= canaries
@@ -279,6 +285,116 @@ async def test_a_shard_that_was_lost_is_made_anew(house):
 
     assert (report.fetched, report.is_published) == (4, True)
     assert (await house.engine()).stats.items == 10
+
+
+async def test_a_lost_shard_with_a_picture_that_is_gone_breaks_no_later_rebuild(house):
+    house.rules = GateRules(canaries=20, max_loss=0.1)
+    await house.rebuild()
+    await house.blobs.delete([(await house.stored_shards())[0]])
+    house.source.faults = {"0": UrlTimeout("too slow")}
+
+    first, second = await house.rebuild(), await house.rebuild()
+
+    assert first.is_published, first.verdict
+    assert (second.version, second.fetched) == ("", 1)  # tried again, as every failure
+    assert (await house.engine()).stats.items == 9
+
+
+async def test_a_shard_that_is_lost_before_assembly_is_told_as_what_it_is(house):
+    assemble = LocalFarm.assemble
+
+    class LosingFarm(LocalFarm):
+        async def assemble(self, task):
+            await house.blobs.delete([task.shards[0][0]])
+            return await assemble(self, task)
+
+    house.farm = LosingFarm(house.hands())
+
+    with pytest.raises(BlobNotFound):
+        await house.rebuild()
+
+
+async def test_what_was_refused_takes_no_place_of_what_can_be_rolled_back_to(house):
+    house.options["keep"] = 2
+    good = [(await house.rebuild(force=True)).version for _ in range(3)]
+    house.engines.spoil = lambda rows: [[number + 500, *rest] for number, *rest in rows]
+
+    refused = [(await house.rebuild(force=True)).version for _ in range(4)]
+
+    listed = {each.version for each in await house.snapshots.listed("cards")}
+    assert listed == {*good, *refused[-2:]}
+
+
+async def test_a_published_snapshot_whose_files_are_lost_is_made_again(house):
+    first = await house.rebuild()
+    await house.files.delete("cards", first.version)
+
+    second = await house.rebuild()
+
+    assert second.is_published
+    assert second.version > first.version
+    assert (second.fetched, (await house.engine()).stats.items) == (0, 10)
+
+
+async def test_an_index_of_another_form_is_made_again_of_the_same_features(house):
+    await house.rebuild()
+    house.engines.index_form = "2"
+
+    second, third = await house.rebuild(), await house.rebuild()
+
+    assert (second.is_published, second.fetched) == (True, 0)
+    assert third.version == ""
+
+
+async def test_folders_of_imports_and_tasks_that_were_killed_are_removed(house):
+    work = house.folder / "work"
+    folders = [work / name for name in ("import-a", "shard-old", "shard-new")]
+    for folder in folders:
+        (folder / "deep").mkdir(parents=True)
+    os.utime(folders[1], (0, 0))
+
+    await house.rebuild()
+
+    assert [folder.exists() for folder in folders] == [False, False, True]
+    assert not list(work.glob("shard-*.h5"))
+
+
+async def test_corrections_that_no_gate_asks_any_more_go_with_their_images(house, monkeypatch):
+    monkeypatch.setattr(retention, "MOST_CORRECTIONS", 2)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(4):
+        path = f"corrections/{number}/image"
+        await house.blobs.put(path, picture(number))
+        later = at + timedelta(minutes=number)
+        await house.corrections.add(Correction(str(number), None, None, path, "me", later))
+
+    await house.rebuild()
+
+    assert sorted(house.corrections.added) == ["2", "3"]
+    stored = {each.path async for some in house.blobs.list("corrections") for each in some}
+    assert stored == {"corrections/2/image", "corrections/3/image"}
+
+
+async def test_bad_nights_of_the_servers_are_no_tries_of_a_picture(house):
+    house.source.faults = {"4": SourceFault("status 500", 60)}
+    nights = [await house.rebuild() for _ in range(5)]
+    house.source.faults = {}
+
+    report = await house.rebuild()
+
+    assert nights[0].is_published
+    assert dict(nights[-1].failed) == {ItemId("c004"): "source_fault: status 500"}
+    assert (report.is_published, report.fetched) == (True, 1)
+
+
+async def test_a_source_that_fails_over_every_picture_is_asked_for_few(tmp_path):
+    house = House(tmp_path, cards=40, shard_items=40)
+    house.source.faults = {str(number): SourceFault("status 500", 60) for number in range(40)}
+
+    with pytest.raises(SourceUnavailable):
+        await house.rebuild()
+
+    assert len(house.source.asked) < 20
 
 
 async def test_old_snapshots_go_but_for_those_that_are_served(house):

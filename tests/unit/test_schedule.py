@@ -12,6 +12,17 @@ from tests.index_fakes import MemorySnapshots
 from tests.job_fakes import MemoryJobs
 
 
+class StoredFiles:
+    """Of `SnapshotFiles` which versions there are."""
+
+    def __init__(self):
+        self.versions = ["v1"]
+
+    async def stored(self, name):
+        assert name == "cards"
+        return self.versions
+
+
 class Desk:
     """The ports of a schedule, and what was submitted."""
 
@@ -20,8 +31,11 @@ class Desk:
         self.now = datetime(2026, 1, 2, 12, tzinfo=UTC)
         self.submitted = []
         self.snapshots = MemorySnapshots()
+        self.files = StoredFiles()
         self.leases = jobs.leases
-        self.ports = NightlyPorts(jobs.cursors, self.snapshots, self.leases, self.submit)
+        self.ports = NightlyPorts(
+            jobs.cursors, self.snapshots, self.files, self.leases, self.submit
+        )
         self.nightly = Nightly(
             self.ports, Schedule.read("0 2 * * *", "Europe/Berlin"), clock=lambda: self.now
         )
@@ -120,7 +134,17 @@ async def test_the_first_rebuild_is_submitted_while_nothing_is_published(desk):
     await desk.first.run_once()
     await desk.first.run_once()
 
-    assert set(map(str, desk.submitted)) == {"('index_rebuild', {}, 'first:cards:20260102T12')"}
+    [first, again] = desk.submitted
+    assert first == again
+    assert first[:2] == ("index_rebuild", {})
+    assert first[2].startswith("first:cards:20260102T12:")
+
+
+async def test_another_bundle_is_another_job(desk):
+    await First(desk.ports, {"bundle": "a.zip"}, clock=lambda: desk.now).run_once()
+    await First(desk.ports, {"bundle": "b.zip"}, clock=lambda: desk.now).run_once()
+
+    assert len({key for *_, key in desk.submitted}) == 2
 
 
 async def test_it_is_not_while_somebody_rebuilds(desk):
@@ -139,6 +163,56 @@ async def test_it_is_not_when_something_is_published(desk):
     await desk.first.run_once()
 
     assert desk.submitted == []
+
+
+async def published(desk, **report):
+    snapshot = Snapshot(
+        "cards", "v1", SnapshotState.BUILT, IndexStats(1, 1, 1), desk.now, report=report
+    )
+    await desk.snapshots.add(snapshot)
+    await desk.snapshots.publish("cards", "v1")
+
+
+@pytest.mark.parametrize(
+    ("source", "form", "params"),
+    [("sample", "1", {}), ("bundle", "1", {"bundle": "a.zip"}), ("sample", "2", {})],
+)
+async def test_a_published_snapshot_that_cannot_be_read_is_made_again(desk, source, form, params):
+    await published(desk, source=source, form=form)
+    first = First(desk.ports, {"bundle": "a.zip"}, index_form="1", clock=lambda: desk.now)
+    if form == "1":
+        desk.files.versions = []
+
+    await first.run_once()
+    await first.run_once()
+
+    assert [given for _, given, _ in desk.submitted] == [params]
+
+
+async def test_files_are_looked_for_once_an_hour(desk):
+    await published(desk)
+    await desk.first.run_once()
+    desk.files.versions = []
+    await desk.first.run_once()
+    before = len(desk.submitted)
+    desk.now += timedelta(hours=1)
+
+    await desk.first.run_once()
+
+    assert (before, len(desk.submitted)) == (0, 1)
+
+
+async def test_a_night_that_meets_an_import_is_made_up_for_after_it(desk):
+    await desk.nightly.run_once()
+    desk.now = utc(2026, 1, 3, 1, 0, 5)
+    await desk.leases.acquire(LEASE, "node-b", ttl_s=60)
+    during = await desk.nightly.run_once()
+    await desk.leases.release(LEASE, "node-b")
+
+    after = await desk.nightly.run_once()
+
+    assert (during, after) == (0, 1)
+    assert [key for *_, key in desk.submitted] == ["nightly:cards:20260103T010000Z"]
 
 
 async def _die(*_):

@@ -8,7 +8,9 @@ import pytest
 from omma.domain.cards import CardFace
 from omma.domain.errors import (
     MediaNotFound,
+    OmmaError,
     SourceCorrupt,
+    SourceFault,
     SourceUnavailable,
     StoreUnavailable,
     TooManyBytes,
@@ -398,7 +400,7 @@ async def test_a_page_that_is_no_list_is_told(scryfall, opened, tmp_path):
 async def test_a_picture_comes_as_it_is(scryfall, source, tmp_path):
     card = (await read(source, tmp_path))[0]
 
-    assert (await source.image(card.faces[0])).startswith(b"\x89PNG")
+    assert (await source.image(card.faces[0])).startswith(b"\xff\xd8")
     assert await source.image(face(scryfall)) == b"picture"
 
 
@@ -414,7 +416,7 @@ async def test_one_that_fails_once_is_asked_for_again(scryfall, source):
     [
         ({"status": 404}, MediaNotFound),
         ({"status": 403}, UrlUnreachable),
-        ({"status": 500}, UrlUnreachable),
+        ({"status": 500}, SourceFault),
         ({"status": 429}, SourceUnavailable),
         ({"status": 503, "retry_after": "900"}, SourceUnavailable),
         ({"cut_at": 2}, UrlUnreachable),
@@ -430,6 +432,33 @@ async def test_what_becomes_of_a_picture_that_does_not_come(scryfall, opened, fa
 
     with pytest.raises(error):
         await source.image(face(scryfall))
+
+
+async def test_errors_name_the_host_and_nothing_of_what_was_asked_of_it(scryfall, opened):
+    scryfall.fail("/cards/search", 403)
+    scryfall.fail("/cards/search", body=b"[1]")
+    scryfall.fail("/p.png", 404)
+    source, told = opened(bulk="search:secret"), []
+
+    for ask in (source.plan, source.plan, lambda: source.image(face(scryfall, "/p.png?key=1"))):
+        with pytest.raises(OmmaError) as raised:
+            await ask()
+        told.append(str(raised.value))
+
+    assert told[0] == "127.0.0.1 answered with status 403"
+    assert not any("secret" in each or "/" in each for each in told)
+
+
+async def test_of_the_pictures_the_one_that_is_large_enough_is_fetched(scryfall, source, tmp_path):
+    [card_id, *_] = scryfall.cards
+    uris = {"png": "/1.png", "large": "/1.jpg", "normal": "/1.small.jpg"}
+    scryfall.change(card_id, image_uris=uris)
+
+    card = (await read(source, tmp_path))[0]
+    plan = await source.plan()
+
+    assert card.faces[0].image_url == "/1.jpg"
+    assert plan.download_bytes < plan.cards * 10_000 + plan.faces * 200_000
 
 
 async def test_a_picture_that_takes_too_long_is_given_up(scryfall, opened):

@@ -160,6 +160,18 @@ async def test_local_copies_are_kept_of_what_is_served_and_what_still_runs(world
     assert world.files.evictions == [["a"], ["a", "b"], ["c"]]
 
 
+async def test_copies_that_cannot_be_removed_end_nothing(world, caplog, monkeypatch):
+    async def fail(_name, _keep):
+        raise PermissionError("nobody foresaw this")
+
+    monkeypatch.setattr(world.files, "evict", fail)
+    await world.publish("a")
+    await world.swap.follow()
+
+    assert await world.served() == ["a"]
+    assert len(world.records(caplog, logging.WARNING)) == 1
+
+
 async def test_a_rollback_is_followed_like_any_publication(world):
     for version in ("a", "b", "a"):
         await world.publish(version)

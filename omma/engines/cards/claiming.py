@@ -14,9 +14,8 @@ from omma.vision.quadrilaterals import contains, overlap
 
 SAME_PLACE = 0.6  # intersection over union of two outlines that are one place
 APART = 0.05  # of two that have nothing to do with each other
-ROUNDS = 8
+ROUNDS = 16
 HOPELESS = 0.5  # of the best's votes: what has fewer is not looked at once a card is sure
-WEAK = 0.4  # of the best's evidence: what has less waits until the better are explained
 SURE = 0.99  # score
 GROWTH = 4  # times the candidates of one card, at most, for many
 
@@ -91,8 +90,6 @@ def _settle(
             place = new[int(np.argmax(shares))]
             if verified.item not in place.items:
                 place.others.append(verified)
-        elif new and verified.evidence.weight < WEAK * new[0].best.evidence.weight:
-            continue  # a neighbour of the same frame, where votes for the card itself came too late
         elif verified.score >= min_score and len(new) < room and max(shares, default=0) < APART:
             new.append(Claim(verified))
     return new

@@ -6,6 +6,7 @@ from omma.domain.cards import Features
 from omma.domain.indexes import IndexStats
 from omma.engines.cards.building import build
 from omma.engines.cards.engine import SiftCardEngine
+from omma.engines.cards.files import FORM
 from omma.engines.cards.options import CardEngineOptions
 from omma.engines.cards.pictures import extract, name_features
 from omma.engines.cards.printings import RegionJudge
@@ -28,6 +29,11 @@ class SiftCardEngines:
     def features_key(self) -> str:
         """Names how features are made: features of another key are made anew."""
         return name_features(self._options, self._judge)
+
+    @property
+    def index_form(self) -> str:
+        """Names how indexes are written: `open` takes no index of another form."""
+        return f"{FORM}"
 
     def extract(self, image: bytes) -> Features:
         """What is seen of one encoded card picture; raises `InvalidInput` and its kin."""

@@ -156,7 +156,7 @@ def _read_names(path: Path, count: int) -> tuple[list[ItemId], list[str]]:
     return items, illustrations
 
 
-def _map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+def _map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.ndarray:
     expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if not path.is_file() or path.stat().st_size != expected:
         raise IndexCorrupt(f"expected {expected} bytes of {path.name}")
@@ -164,4 +164,4 @@ def _map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape, dtype)  # an empty file cannot be mapped
     # an ndarray over the map: memmap's own indexing is three times slower
     mapped: np.ndarray = np.memmap(path, dtype, mode="r", shape=shape)
-    return np.asarray(mapped)  # pyright: ignore[reportUnknownVariableType]
+    return np.asarray(mapped)

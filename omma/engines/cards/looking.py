@@ -10,7 +10,7 @@ from omma.domain.cards import RecogniseOptions
 from omma.engines.cards.options import CardEngineOptions
 from omma.vision.contrast import even_lightness, fit_longer
 from omma.vision.homographies import Matrix, scaling
-from omma.vision.keypoints import Keypoints, find_strongest
+from omma.vision.keypoints import Keypoints, find_spread, find_strongest
 
 ENLARGE = 2.0  # at most; more shows nothing new
 SQUASH = 0.55  # undoes, one way against the other, a tilt of 57 degrees (ASIFT, Morel and Yu, 2009)
@@ -24,6 +24,7 @@ class Glance:
     side_px: int  # longer side
     keypoints: int  # most of them
     squash: float | None = None  # the direction, in degrees, in which it is squashed
+    is_spread: bool = False  # all over the photograph: a bright table would outdo a dark card
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +45,7 @@ def plan(asked: RecogniseOptions, options: CardEngineOptions) -> list[list[Glanc
         first = Glance(options.photo_px, options.photo_keypoints)
         second = Glance(options.table_px, options.table_keypoints)
     else:
-        first = Glance(options.table_px, options.table_keypoints)
+        first = Glance(options.table_px, options.table_keypoints, is_spread=True)
         second = Glance(options.photo_px, options.table_keypoints)
     tilted = [Glance(first.side_px * 5 // 4, first.keypoints, angle) for angle in DIRECTIONS]
     return [[first], [second], tilted]
@@ -57,7 +58,8 @@ def look(image: UInt8[np.ndarray, "h w 3"], glance: Glance) -> View:
     if glance.squash is not None:
         small, moved = _squash(small, glance.squash)
         shrunk = moved @ shrunk
-    keypoints = find_strongest(even_lightness(small), glance.keypoints)
+    find = find_spread if glance.is_spread else find_strongest
+    keypoints = find(even_lightness(small), glance.keypoints)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return View(keypoints, grey, np.linalg.inv(shrunk))
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 LEAST = 1e-3  # of a weight: its logarithm is wanted
-# By the keypoints and by the look of the whole picture. Of 286 close looks at photographs of 45 real
-# and 700 drawn cards, as many of each kind again not indexed, those at the right card have a logit
-# of 1.5 or more but for one in ninety, those at another card of -1.8 or less.
+# By the keypoints and by the look of the whole picture. Of 286 close looks at photographs of 45
+# real and 700 drawn cards, and of as many cards that were not indexed, those at the right card
+# have a logit of 1.5 or more but for one in ninety, those at another card of -1.8 or less.
 LOOK_STEEPNESS, EVEN_LOOK = 25.0, 0.83
-WEIGHT_STEEPNESS, EVEN_WEIGHT = 2.5, 4.0
+WEIGHT_STEEPNESS, EVEN_WEIGHT = 3.0, 4.0
 # By the keypoints alone, for items that came without a look: strict, because cards of one frame
 # have up to 50 keypoints in common, of weight 9; the right card has 12 and more unless it is tiny.
 STRICT_STEEPNESS, STRICT_WEIGHT = 0.8, 12.0

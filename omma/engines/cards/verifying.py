@@ -9,9 +9,9 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from omma.engines.cards.files import IndexFiles
 from omma.engines.cards.scoring import Evidence, score
 from omma.engines.cards.voting import Hypothesis
-from omma.vision.appearance import agreement
+from omma.vision.appearance import agreement, align, read_look
 from omma.vision.homographies import Matrix, fit_robustly, project, refit, scaling
-from omma.vision.quadrilaterals import area, contains, corners, is_card_like
+from omma.vision.quadrilaterals import area, contains, corners, is_card_like, overlap
 
 NEAR = 0.35  # of the card's diagonal: how far from where the pose says a keypoint may be at first
 TURN = 50.0  # degrees that its angle may differ by
@@ -27,6 +27,8 @@ CHANCE = 0.1  # weight that a keypoint has by chance: what is above it counts
 CORNERS = 4  # as many fit any homography
 LAST_ERROR = 1.5  # times the tolerance: what counts in the end
 LEAST_WEIGHT = 1.0  # of what is worth a look at the picture
+UNDECIDED = (0.4, 0.92)  # of agreement: between them the homography is brought to the picture
+NEARBY = 0.7  # intersection over union, of the outline before
 SQUARED_LENGTH = 512.0**2  # of a RootSIFT descriptor in bytes
 
 
@@ -68,12 +70,8 @@ def verify(hypothesis: Hypothesis, query: Query, files: IndexFiles) -> Verified 
     fit = _fit(pairs, hypothesis)
     if fit is None:
         return None
-    reach = query.reach[near[fit.of_query]]
-    evidence = _evidence(pairs, fit, reach)
-    if evidence.weight < LEAST_WEIGHT:
-        evidence = replace(evidence, agreement=0.0)
-    else:
-        evidence = replace(evidence, agreement=_agreement(pairs, fit, query, files, hypothesis))
+    evidence = _evidence(pairs, fit, query.reach[near[fit.of_query]])
+    fit, evidence = _with_look(fit, evidence, pairs, query, files.look(hypothesis.item))
     queries = near[fit.of_query]
     return Verified(hypothesis.item, score(evidence), evidence, fit.matrix, fit.outline, queries)
 
@@ -149,11 +147,25 @@ def _evidence(pairs: _Pairs, fit: _Fit, reach: Float32[np.ndarray, " m"]) -> Evi
     )
 
 
-def _agreement(
-    pairs: _Pairs, fit: _Fit, query: Query, files: IndexFiles, hypothesis: Hypothesis
-) -> float | None:
-    look = files.look(hypothesis.item)
-    return agreement(query.grey, fit.matrix @ scaling(*pairs.size), look) if look else None
+def _with_look(
+    fit: _Fit, evidence: Evidence, pairs: _Pairs, query: Query, look: bytes
+) -> tuple[_Fit, Evidence]:
+    """The same with how far the whole picture agrees; the homography follows the picture."""
+    if not look:
+        return fit, evidence
+    if evidence.weight < LEAST_WEIGHT:
+        return fit, replace(evidence, agreement=0.0)
+    kept, unit = read_look(look), scaling(*pairs.size)
+    agrees = agreement(query.grey, fit.matrix @ unit, kept)
+    if UNDECIDED[0] <= agrees < UNDECIDED[1]:
+        moved = align(query.grey, fit.matrix @ unit, kept)
+        matrix = None if moved is None else moved @ np.linalg.inv(unit)
+        outline = _outline(matrix, pairs.size)
+        if matrix is not None and outline is not None and overlap(outline, fit.outline) > NEARBY:
+            better = agreement(query.grey, matrix @ unit, kept)
+            if better > agrees:
+                fit, agrees = replace(fit, matrix=matrix, outline=outline), better
+    return fit, replace(evidence, agreement=agrees)
 
 
 def _nearby(hypothesis: Hypothesis, query: Query) -> Int64[np.ndarray, " n"]:

@@ -22,6 +22,7 @@ from omma.domain.errors import (
     MediaNotFound,
     OmmaError,
     SourceCorrupt,
+    SourceFault,
     SourceUnavailable,
     TooManyBytes,
     UrlRefused,
@@ -89,7 +90,7 @@ class ScryfallSource:
             cards_bytes = told = int(entry.get("size") or 0)
             cards = round(told / BYTES_PER_CARD * WANTED)
         faces = round(cards * FACES_PER_CARD)
-        image_bytes = IMAGE_BYTES.get(self._options.pictures[0], IMAGE_BYTES["png"])
+        image_bytes = IMAGE_BYTES.get(self._options.pictures[0], max(IMAGE_BYTES.values()))
         return SourcePlan(
             source=self.name,
             cards=cards,
@@ -185,14 +186,15 @@ class ScryfallSource:
         """A list of the API's, at the pace it asks for."""
         with _refusals_told():
             body = await self._client.persist(lambda: self._page(url))
-        return _list_object(body, url)
+        return _list_object(body, httpx.URL(url).host)
 
     async def _page(self, url: str) -> bytes:
         await self._pace.wait()
         async with self._client.stream(url, JSON) as response:
             if response.status_code != WHOLE:
                 status = response.status_code
-                raise SourceUnavailable(f"{url} answered with status {status}", RETRY_AFTER_S)
+                host = response.url.host  # a job's error is read by whoever knows its id
+                raise SourceUnavailable(f"{host} answered with status {status}", RETRY_AFTER_S)
             return await _body(response.aiter_bytes(), MAX_PAGE_BYTES)
 
     async def _picture(self, url: str) -> bytes:
@@ -208,20 +210,20 @@ class ScryfallSource:
             raise Again(Cause.SILENT, reason) from None
 
 
-def _list_object(body: bytes, url: str) -> dict[str, Any]:
+def _list_object(body: bytes, host: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = dict(orjson.loads(body))
         data: list[Any] = list(found["data"])
     except (ValueError, TypeError, KeyError) as error:
-        raise SourceCorrupt(f"expected a list object of {url}: {error!r}") from None
+        raise SourceCorrupt(f"expected a list object of {host}: {error!r}") from None
     if not all(isinstance(each, dict) for each in data):
-        raise SourceCorrupt(f"expected a list of objects of {url}")
+        raise SourceCorrupt(f"expected a list of objects of {host}")
     return found
 
 
 def _expect_picture(response: httpx.Response) -> None:
     if response.status_code in ABSENT:
-        raise MediaNotFound(f"the source has no picture at {str(response.url)!r}")
+        raise MediaNotFound(f"{response.url.host} has no such picture")
     if response.status_code != WHOLE:
         raise UrlUnreachable(f"expected a picture, got status {response.status_code}")
 
@@ -241,6 +243,8 @@ def _picture_failure(again: Again) -> OmmaError:
     """Whether the source is at fault, or this one picture."""
     if again.cause in {Cause.BUSY, Cause.DOWN}:
         return unavailable(again)
+    if again.cause is Cause.FAULT:
+        return SourceFault(again.reason, RETRY_AFTER_S)
     if again.cause is Cause.SILENT:
         return UrlTimeout(again.reason)
     return UrlUnreachable(again.reason)

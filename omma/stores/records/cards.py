@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -31,11 +31,21 @@ from omma.stores.records.sets import GIVEN, given_texts
 from omma.stores.records.tables import card_faces, cards
 from omma.stores.records.upserts import upsert
 
-AT_ONCE = 500  # cards in one transaction: SQLite has one writer, and jobs wait for it
+AT_ONCE = 200  # cards in one transaction: SQLite has one writer, and jobs wait for it
 THERE = cards.c.removed_at.is_(None)
 
 _Insert = postgresql.Insert | sqlite.Insert
-_Rows = dict[str, dict[str, Any]]  # of `cards`, by their ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A card as rows."""
+
+    card: dict[str, Any]  # of `cards`
+    faces: list[dict[str, Any]]  # of `card_faces`
+
+
+_Rows = dict[str, _Given]  # by the ids of the cards
 
 
 class SqlCardRecords:
@@ -49,14 +59,14 @@ class SqlCardRecords:
         once = sorted({clean(card.card_id): card for card in cards}.items())
         changed = 0
         for start in range(0, len(once), AT_ONCE):
-            some = dict(once[start : start + AT_ONCE])
+            some = once[start : start + AT_ONCE]
             rows = await asyncio.to_thread(_rows, some)  # before anybody waits for the database
             async with self._database.write() as connection:
-                changed += await self._upsert(connection, some, rows, clean(seen_in))
+                changed += await self._upsert(connection, rows, clean(seen_in))
         return changed
 
     async def remove_unseen(self, seen_in: str) -> int:
-        unseen = THERE & (cards.c.seen_in != clean(seen_in))
+        unseen = THERE & (cards.c.seen_in < clean(seen_in))  # not what a later pass has seen
         gone = update(cards).where(unseen).values(removed_at=self._database.now)
         async with self._database.write() as connection:
             return (await connection.execute(gone)).rowcount
@@ -87,24 +97,25 @@ class SqlCardRecords:
         async with self._database.read() as connection:
             return await connection.scalar(whole) or 0, await connection.scalar(faces) or 0
 
-    async def _upsert(
-        self, connection: AsyncConnection, given: dict[str, Card], rows: _Rows, seen_in: str
-    ) -> int:
+    async def _upsert(self, connection: AsyncConnection, given: _Rows, seen_in: str) -> int:
         """Most cards are as they were: those cost one statement together."""
         told = select(cards.c.card_id, cards.c.digest).where(
             THERE, cards.c.card_id.in_(self._given())
         )
         known = dict((await connection.execute(told, {GIVEN: list(given)})).all())
-        seen = update(cards).where(cards.c.card_id.in_(self._given())).values(seen_in=seen_in)
+        is_late = cards.c.card_id.in_(self._given()) & (cards.c.seen_in < seen_in)
+        seen = update(cards).where(is_late).values(seen_in=seen_in)
         await connection.execute(seen, {GIVEN: list(known)})
-        news = [each for each, row in rows.items() if known.get(each) != row["digest"]]
+        news = {name: row for name, row in given.items() if known.get(name) != row.card["digest"]}
         if news:
-            await connection.execute(self._insert_cards(seen_in), [rows[each] for each in news])
-            await self._upsert_faces(connection, {each: given[each] for each in news})
+            await connection.execute(
+                self._insert_cards(seen_in), [each.card for each in news.values()]
+            )
+            await self._upsert_faces(connection, news)
         return len(news)
 
-    async def _upsert_faces(self, connection: AsyncConnection, given: dict[str, Card]) -> None:
-        rows = [_face_row(name, face) for name, card in given.items() for face in card.faces]
+    async def _upsert_faces(self, connection: AsyncConnection, given: _Rows) -> None:
+        rows = [row for each in given.values() for row in each.faces]
         there = select(card_faces.c.card_id, card_faces.c.face).where(
             card_faces.c.card_id.in_(self._given())
         )
@@ -124,10 +135,13 @@ class SqlCardRecords:
         row = upsert(cards, is_sqlite=self._database.is_sqlite).values(
             seen_in=seen_in, updated_at=self._database.now
         )
-        fresh = ("name_key", "data", "digest", "seen_in", "updated_at")
+        fresh = ("name_key", "data", "digest", "updated_at")
+        is_later = cards.c.seen_in > row.excluded.seen_in
+        last = case((is_later, cards.c.seen_in), else_=row.excluded.seen_in)
         return row.on_conflict_do_update(
             index_elements=[cards.c.card_id],
-            set_={name: row.excluded[name] for name in fresh} | {"removed_at": null()},
+            set_={name: row.excluded[name] for name in fresh}
+            | {"seen_in": last, "removed_at": null()},
         )
 
     def _insert_faces(self) -> _Insert:
@@ -172,8 +186,11 @@ def _first(step: ColumnElement[bool], limit: int) -> Select[tuple[str]]:
     return select(cards.c.data).select_from(both).order_by(*order)
 
 
-def _rows(given: dict[str, Card]) -> _Rows:
-    return {card_id: _row(card_id, card) for card_id, card in given.items()}
+def _rows(given: Sequence[tuple[str, Card]]) -> _Rows:
+    return {
+        card_id: _Given(_row(card_id, card), [_face_row(card_id, face) for face in card.faces])
+        for card_id, card in given
+    }
 
 
 def _row(card_id: str, card: Card) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """What humans said a photograph shows."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, delete, func, select
 
 from omma.domain.cards import CardId, Correction, ItemId
 from omma.stores.records.database import Database, from_ms, to_ms
+from omma.stores.records.rows import clean
+from omma.stores.records.sets import GIVEN, given_texts
 from omma.stores.records.tables import corrections, sweeps
 from omma.stores.records.upserts import upsert
 
@@ -24,14 +27,29 @@ class SqlCorrections:
             await connection.execute(row.on_conflict_do_nothing())
             await connection.execute(delete(sweeps).where(sweeps.c.folder == folder))
 
-    async def recent(self, *, limit: int) -> list[Correction]:
+    async def recent(self, *, limit: int, skip: int = 0) -> list[Correction]:
         newest = (
             select(corrections)
             .order_by(corrections.c.created_at.desc(), corrections.c.correction_id)
             .limit(limit)
+            .offset(skip)
         )
         async with self._database.read() as connection:
             return [_correction(row) for row in await connection.execute(newest)]
+
+    async def count(self, owner: str, *, within_s: float) -> int:
+        since = self._database.now - round(within_s * 1000)
+        mine = select(func.count()).where(
+            corrections.c.created_at > since, corrections.c.created_by == clean(owner)
+        )
+        async with self._database.read() as connection:
+            return await connection.scalar(mine) or 0
+
+    async def remove(self, correction_ids: Sequence[str]) -> None:
+        given = given_texts(is_sqlite=self._database.is_sqlite)
+        gone = delete(corrections).where(corrections.c.correction_id.in_(given))
+        async with self._database.write() as connection:
+            await connection.execute(gone, {GIVEN: list(correction_ids)})
 
 
 def _row(correction: Correction) -> dict[str, Any]:

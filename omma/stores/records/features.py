@@ -1,7 +1,8 @@
 """Which pictures were looked at, and where what was seen of them lies."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Row,
+    Select,
     and_,
     bindparam,
     case,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Update
 
 from omma.domain.cards import CardId, ItemId
@@ -27,9 +30,12 @@ from omma.ports.cards import Extracted, Unextracted
 from omma.stores.records.cards import THERE, to_face
 from omma.stores.records.database import Database
 from omma.stores.records.rows import clean
+from omma.stores.records.sets import GIVEN, given_texts
 from omma.stores.records.tables import card_faces, cards
 
 _Step = tuple[ColumnElement[bool], ColumnElement[int], tuple[ColumnElement[Any], ...]]
+
+PAGE = 500  # rows that are taken over at once, about 1 ms
 
 made = card_faces.c
 FACES = card_faces.join(cards, made.card_id == cards.c.card_id)  # to know which were removed
@@ -50,7 +56,8 @@ class SqlFeatureLedger:
             for step, tries, order in _steps(features_key, max_tries):
                 wanted = select(made.card_id, made.data, tries.label("tries")).select_from(FACES)
                 rows = wanted.where(THERE, step).order_by(*order).limit(limit - len(found))
-                found += [_unextracted(row) for row in await connection.execute(rows)]
+                async for some in _pages(connection, rows):
+                    found += await asyncio.to_thread(_unextracted, some)
         return found
 
     async def count_missing(self, features_key: str, *, max_tries: int) -> int:
@@ -70,6 +77,14 @@ class SqlFeatureLedger:
             if bad:
                 await connection.execute(_fail(features_key), bad)
 
+    async def forget(self, shards: Collection[str]) -> None:
+        """One statement, whatever a picture of them does next: the ledger names them no more."""
+        given = given_texts(is_sqlite=self._database.is_sqlite)
+        unmade = {"features_key": "", "shard": null(), "keypoints": null()}
+        forgotten = update(card_faces).where(made.shard.in_(given)).values(unmade)
+        async with self._database.write() as connection:
+            await connection.execute(forgotten, {GIVEN: sorted(shards)})
+
     async def shards(self, features_key: str) -> dict[str, list[ItemId]]:
         chosen = (
             select(made.shard, made.card_id, made.face)
@@ -79,8 +94,9 @@ class SqlFeatureLedger:
         )
         found: dict[str, list[ItemId]] = defaultdict(list)
         async with self._database.read() as connection:
-            for row in await connection.execute(chosen):
-                found[row.shard].append(_item(row))
+            async for some in _pages(connection, chosen):
+                for row in some:
+                    found[row.shard].append(_item(row))
         return dict(found)
 
     async def kept(self) -> set[str]:
@@ -98,6 +114,15 @@ class SqlFeatureLedger:
         )
         async with self._database.read() as connection:
             return [(_item(row), row.error) for row in await connection.execute(failed)]
+
+
+async def _pages(
+    connection: AsyncConnection, chosen: Select[*tuple[Any, ...]]
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """A few rows at a time: whoever waits on the event loop meanwhile has its turn."""
+    result = await connection.stream(chosen, execution_options={"yield_per": PAGE})
+    async for some in result.partitions():
+        yield some
 
 
 def _steps(features_key: str, max_tries: int) -> Iterable[_Step]:
@@ -163,14 +188,14 @@ def _row(found: Extracted) -> dict[str, Any]:
         "picture": clean(found.image_key),
         "path": found.shard,
         "seen": found.keypoints,
-        "tried": found.tries + 1,
+        "tried": found.tries + found.is_counted,
         "final": found.is_final,
         "why": clean(found.error) or None,
     }
 
 
-def _unextracted(row: Row[*tuple[Any, ...]]) -> Unextracted:
-    return Unextracted(CardId(row.card_id), to_face(row.data), row.tries)
+def _unextracted(rows: Sequence[Row[Any]]) -> list[Unextracted]:
+    return [Unextracted(CardId(row.card_id), to_face(row.data), row.tries) for row in rows]
 
 
 def _item(row: Row[*tuple[Any, ...]]) -> ItemId:

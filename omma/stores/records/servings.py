@@ -1,6 +1,6 @@
 """Which replica serves which snapshot."""
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 
 from omma.domain.indexes import Serving
 from omma.stores.records.database import Database, from_ms
@@ -29,10 +29,20 @@ class SqlServings:
             index_elements=[served.name, served.replica],
             set_={column: row.excluded[column] for column in ("version", "seen_at", "until")},
         )
-        silent = delete(index_servings).where(served.name == name, served.until <= now)
         async with self._database.write() as connection:
             await connection.execute(again)
-            await connection.execute(silent)
+        await self._forget_silent(name)
+
+    async def _forget_silent(self, name: str) -> None:
+        """By itself, and but for those that report right now: nobody waits for anybody."""
+        silent = (
+            select(served.name, served.replica)
+            .where(served.name == name, served.until <= self._database.now)
+            .with_for_update(skip_locked=True)
+        )
+        gone = delete(index_servings).where(tuple_(served.name, served.replica).in_(silent))
+        async with self._database.write() as connection:
+            await connection.execute(gone)
 
     async def leave(self, name: str, replica: str) -> None:
         is_it = (served.name == name) & (served.replica == replica)

@@ -23,7 +23,7 @@ class SqlCardSessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, owner: str, *, ttl_s: float, max_open: int) -> SessionId:
+    async def create(self, owner: str, *, ttl_s: float, max_open: int, max_own: int) -> SessionId:
         now, session_id = self._database.now, SessionId(str(uuid.uuid4()))
         row = insert(card_sessions).values(
             session_id=session_id,
@@ -31,10 +31,15 @@ class SqlCardSessions:
             created_at=now,
             expires_at=now + round(ttl_s * 1000),
         )
-        opened = select(func.count()).select_from(card_sessions).where(known.expires_at > now)
+        own = func.count().filter(known.created_by == clean(owner))
+        opened = select(func.count(), own).where(known.expires_at > now)
         async with self._database.write() as connection:
-            if (await connection.scalar(opened) or 0) >= max_open:
+            of_all, of_owner = (await connection.execute(opened)).one()
+            if of_all >= max_open:
                 full = f"{max_open} sessions are open: the most there may be"
+                raise QuotaExceeded(full, RETRY_AFTER_S)
+            if of_owner >= max_own:
+                full = f"{max_own} sessions of this token are open: the most it may have"
                 raise QuotaExceeded(full, RETRY_AFTER_S)
             await connection.execute(row)
         return session_id
