@@ -2,7 +2,7 @@
 
 Every query is answered by our engine and with the settings of the service that it takes the place
 of, side by side, on one core. Both see the part of the photograph that the card fills, or ours the
-whole of it. Real cards come from the folder that OMMA_EVAL_DATA names; without it there are drawn ones.
+whole of it. Real cards come from the folder that OMMA_EVAL_DATA names; without it all are drawn.
 """
 
 import argparse

@@ -34,8 +34,8 @@ class CardLimits:
     """What a client may ask for."""
 
     max_cards: int = 30  # of one photograph
-    max_corrections: int = 500  # of one owner within 24 hours
     images: ImageLimits = field(default_factory=ImageLimits)  # of a correction
+    max_corrections: int = 500  # of one owner within 24 hours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,7 @@ REDIRECTS = {301, 302, 303, 307, 308}
 MAX_REDIRECTS = 5
 BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 RETRY_AFTER_S = 60
+PROXIES = {"https", "all"}  # as the environment names those of https
 LOOKED_UP_S = 60.0  # for so long a host is not looked up again
 SERVER_FAULT = 500  # and above: another try may do
 
@@ -78,6 +79,8 @@ class Origins:
 
     def __init__(self, url: str, *, resolver: Resolver = system_addresses) -> None:
         self._own = httpx.URL(url)
+        # As `PatientClient` trusts the environment.
+        self._has_proxy = self._own.scheme == "https" and bool(PROXIES & getproxies().keys())
         self._resolver = resolver
         self._is_within: bool | None = None  # the operator's own host; looked up when it matters
         self._passed: dict[str, float] = {}  # hosts, and until when they need no other look-up
@@ -103,7 +106,7 @@ class Origins:
 
     async def _is_passed(self, host: str) -> bool:
         literal = _literal(host)
-        if not literal and not _is_direct(host):
+        if not literal and self._has_proxy and not proxy_bypass(host):
             return True  # its proxy looks the name up, by rules of its own
         found = literal or await self._addresses(host)
         if any(map(is_never_fetched, found)):
@@ -142,11 +145,6 @@ def _literal(host: str) -> list[Address]:
         return [IPv4Address(socket.inet_aton(host))]  # 127.1, 0x7f000001
     except OSError:
         return []
-
-
-def _is_direct(host: str) -> bool:
-    """Whether no proxy stands between us and a host of https."""
-    return not {"https", "all"} & getproxies().keys() or bool(proxy_bypass(host))
 
 
 class Pace:

@@ -213,3 +213,15 @@ async def test_no_more_failures_are_told_than_asked_for(known):
     found = await known.ledger.failures(KEY, limit=2)
 
     assert [each for each, _ in found] == [item("one"), item("two")]
+
+
+async def test_more_than_a_page_is_read_in_whole_and_in_order(stores):
+    many = [card(f"c{number:04}", "Opt", f"k{number}") for number in range(1201)]
+    await stores.cards.upsert(many, seen_in="1")
+
+    missing = await stores.ledger.missing(KEY, limit=1100, max_tries=3)
+    await stores.ledger.record(KEY, [good(one.card_id, one.face.image_key) for one in missing])
+
+    names = [each.card_id for each in many[:1100]]
+    assert [each.card_id for each in missing] == names
+    assert await stores.ledger.shards(KEY) == {"s1": [item(name) for name in names]}

@@ -122,6 +122,14 @@ async def test_behind_a_proxy_names_are_the_proxys_to_look_up(monkeypatch):
     assert asked[:1] == ["mirror.lan"]
 
 
+async def test_a_source_without_https_asks_no_proxy_either(monkeypatch):
+    monkeypatch.setattr(web, "getproxies", lambda: {"https": "http://proxy:3128"})
+    found, _ = origins("http://api.cards.example/")
+
+    with pytest.raises(UrlRefused):
+        await lead(found, "https://inside.example/x")
+
+
 def test_redirects_are_read_from_where_they_were_found():
     found, _ = origins()
 
