@@ -77,7 +77,7 @@ def test_a_rebuild_that_is_killed_at_every_stage_is_completed(server, tmp_path):
     assert report["is_published"], report
     assert (report["cards"], report["faces"], report["fetched"]) == (CARDS, faces, 0)
     assert node.files("indexes/cards") == [report["version"]]
-    assert all(server.counts[path] for path in server.pictures if path.startswith("/png"))
+    assert all(server.counts[path] for path in server.pictures if path.startswith("/large"))
 
 
 def test_a_second_night_fetches_only_what_changed(server, tmp_path):
@@ -102,7 +102,7 @@ def test_a_second_night_fetches_only_what_changed(server, tmp_path):
 def test_a_server_on_a_bad_day_costs_what_is_broken_and_no_more(server, tmp_path):
     ids = server.add_sample(CARDS)
     bare = server.add(sample_specs(CARDS + 1, seed=4)[-1], image_uris=None, card_faces=None)
-    picture = "/png/front/{}.png".format
+    picture = "/large/front/{}.jpg".format
     server.fail("/bulk-data", 429, retry_after="0")
     server.fail("/file", cut_at=700)
     server.fail(picture(ids[0]), 429, retry_after="0")
@@ -123,7 +123,7 @@ def test_a_server_on_a_bad_day_costs_what_is_broken_and_no_more(server, tmp_path
 
 def test_of_two_nodes_one_rebuilds_and_one_says_who_does(server, tmp_path, postgres_url):
     server.add_sample(CARDS)
-    server.fail("/png", wait_s=1, times=-1)
+    server.fail("/large", wait_s=1, times=-1)
     shared = {"DATABASE__URL": postgres_url, "BLOBS__URL": tmp_path / "blobs"}
     nodes = [Node(tmp_path / name, server, holder=name, **shared) for name in ("node-a", "node-b")]
 

@@ -12,7 +12,7 @@ from omma.engines.cards import SiftCardEngines
 from omma.vision.drawing import draw_card, sample_specs
 from tests.weights import eval_data
 
-pytestmark = [pytest.mark.eval]
+pytestmark = [pytest.mark.eval, pytest.mark.drill]
 OUTLINES = Path(__file__).with_name("card_photos.json")
 WIDTH, HEIGHT = 488, 680  # px of a crop as it is indexed
 FOUND = 0.85  # intersection over union of outlines marked by hand, a few px off
