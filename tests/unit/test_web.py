@@ -111,7 +111,7 @@ async def test_a_host_is_looked_up_once_for_many_pictures():
     assert asked == ["pictures.example"]
 
 
-async def test_behind_a_proxy_names_are_the_proxys_to_look_up(monkeypatch):
+async def test_behind_a_proxy_the_proxy_looks_names_up(monkeypatch):
     monkeypatch.setattr(web, "getproxies", lambda: {"https": "http://proxy:3128"})
     monkeypatch.setattr(web, "proxy_bypass", lambda host: host.endswith(".lan"))
     found, asked = origins()
