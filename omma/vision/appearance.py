@@ -4,6 +4,8 @@ Cards of one set share frame, bars and symbols: dozens of keypoints that agree a
 another. Blocks of the whole picture, the art's most of all, tell such cards apart.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
@@ -25,6 +27,23 @@ STEPS, PRECISION, SMOOTH_PX = 20, 1e-3, 5  # of the alignment
 RIM_PX, LEAST_PART_PX = 12, 40  # of the part of the photo that it looks at
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Parts of a look's blocks that a photo shows at a place, 0 to 1; 0 where too few count.
+
+    Of severely distorted photographs of 65 cards the mean of both is 0.82 or more; of other cards
+    laid exactly over them 0.66 in one of a thousand, never 0.79.
+    """
+
+    whole: float
+    art: float  # of the upper half: another card of the same words has another picture there
+
+    @property
+    def mean(self) -> float:
+        """Of both."""
+        return (self.whole + self.art) / 2
+
+
 def cut_look(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
     """What is kept of an RGB picture of a whole card."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
@@ -44,19 +63,19 @@ def agreement(
     photo: UInt8[np.ndarray, "h w"],
     homography: Float[np.ndarray, "3 3"],
     look: UInt8[np.ndarray, "135 96"],
-) -> float:
-    """The part of a look's blocks that a grey photo shows at a place, 0 to 1.
+) -> Agreement:
+    """How far a grey photo shows a look at a place.
 
-    Of all blocks, or of those of the upper half, where the art is, if those agree better: another
-    printing has another frame and another text. ``homography`` leads from a card of 1 by 1 to px
-    of the photo. Blocks that are plain or beyond the photo's edge do not count; 0 where too few
-    are left. Of severely distorted photographs of 65 cards 99% have 0.83 or more; of other cards
-    laid exactly over them one in a thousand has 0.7, none 0.8.
+    ``homography`` leads from a card of 1 by 1 to px of the photo. Blocks that are plain or beyond
+    the photo's edge do not count.
     """
     seen, is_inside = _upright(photo, homography)
     correlations, spread = _correlations(_detail(seen), _detail(look))
     counts, agrees = is_inside & (spread > PLAIN), correlations > AGREES
-    return max(_part(agrees, counts), _part(agrees[UPPER], counts[UPPER]))
+    whole = _part(agrees, counts)
+    if counts[UPPER].sum() < LEAST_BLOCKS:
+        return Agreement(whole, whole)
+    return Agreement(whole, _part(agrees[UPPER], counts[UPPER]))
 
 
 def align(
@@ -99,8 +118,7 @@ def align(
 
 
 def _part(agrees: Bool[np.ndarray, "r 6"], counts: Bool[np.ndarray, "r 6"]) -> float:
-    enough = counts.sum() >= LEAST_BLOCKS
-    return float(agrees[counts].mean()) if enough else 0.0
+    return float(agrees[counts].mean()) if counts.sum() >= LEAST_BLOCKS else 0.0
 
 
 def _upright(

@@ -16,6 +16,7 @@ SAME_PLACE = 0.6  # intersection over union of two outlines that are one place
 APART = 0.05  # of two that have nothing to do with each other
 ROUNDS = 16
 HOPELESS = 0.5  # of the best's votes: what has fewer is not looked at once a card is sure
+FAINT = 0.25  # of the best's votes: what has fewer was never the card
 SURE = 0.99  # score
 GROWTH = 4  # times the candidates of one card, at most, for many
 
@@ -68,7 +69,8 @@ def _look_closely(
     found: list[Verified] = []
     best = 0.0
     for hypothesis in tried:
-        if one and best >= SURE and hypothesis.votes < HOPELESS * tried[0].votes:
+        faint = HOPELESS if best >= SURE else FAINT
+        if one and hypothesis.votes < faint * tried[0].votes:
             break
         verified = verify(hypothesis, query, files)
         if verified is not None:

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omma.vision.appearance import Agreement
+
 LEAST = 1e-3  # of a weight: its logarithm is wanted
-# By the look of the whole picture and the weight of keypoints, on the higher of two lines.
-# The first trusts the look: the right card, severely distorted among 30,000, agrees in 0.89 at a
-# weight of 1.2, another card of its frame in 0.83 at most. The second trusts the keypoints: another
-# printing of the art agrees in 0.67 at a weight of 17, another card of that weight in none.
-LOOK_STEEPNESS, EVEN_LOOK, LOOK_WEIGHT = 30.0, 0.814, 2.0
-WEIGHT_STEEPNESS, EVEN_PART, WEIGHT_LOOK = 3.0, 0.83, 25.0
+# By the look of the picture and the weight of keypoints, on the higher of two lines. The first
+# trusts the look: severely distorted among 30,000, the right card agrees in 0.85 and more at a
+# weight of 1.2, another card of its frame in 0.79 at most. The second trusts the keypoints: of
+# another printing 0.67 of the art agree at a weight of 17, of another card never at such a weight.
+LOOK_STEEPNESS, EVEN_LOOK, LOOK_WEIGHT = 30.0, 0.80, 2.0
+WEIGHT_STEEPNESS, EVEN_ART, WEIGHT_ART = 3.0, 0.83, 25.0
 EVEN_WEIGHT = 4.0
 # By the keypoints alone, for items that came without a look: strict, because cards of one frame
 # have up to 50 keypoints in common, of weight 9; the right card has 12 and more unless it is tiny.
@@ -27,7 +29,7 @@ class Evidence:
     coverage: float  # part of the card that they span
     density: float  # inliers by keypoints within the outline
     scale: float  # size of the card in the view by that of its indexed picture
-    agreement: float | None = None  # of the whole picture's blocks; None where it is not known
+    agreement: Agreement | None = None  # of the whole picture; None where it is not known
 
 
 def score(evidence: Evidence) -> float:
@@ -36,7 +38,7 @@ def score(evidence: Evidence) -> float:
         logit = STRICT_STEEPNESS * (evidence.weight - STRICT_WEIGHT)
     else:
         weight = np.log(max(evidence.weight, LEAST) / EVEN_WEIGHT)
-        by_look = LOOK_STEEPNESS * (evidence.agreement - EVEN_LOOK) + LOOK_WEIGHT * weight
-        by_weight = WEIGHT_LOOK * (evidence.agreement - EVEN_PART) + WEIGHT_STEEPNESS * weight
+        by_look = LOOK_STEEPNESS * (evidence.agreement.mean - EVEN_LOOK) + LOOK_WEIGHT * weight
+        by_weight = WEIGHT_ART * (evidence.agreement.art - EVEN_ART) + WEIGHT_STEEPNESS * weight
         logit = max(by_look, by_weight)
     return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))

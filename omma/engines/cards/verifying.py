@@ -9,7 +9,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from omma.engines.cards.files import IndexFiles
 from omma.engines.cards.scoring import Evidence, score
 from omma.engines.cards.voting import Hypothesis
-from omma.vision.appearance import agreement, align, read_look
+from omma.vision.appearance import Agreement, agreement, align, read_look
 from omma.vision.homographies import Matrix, fit_robustly, project, refit, scaling
 from omma.vision.quadrilaterals import area, contains, corners, is_card_like, overlap
 
@@ -154,16 +154,16 @@ def _with_look(
     if not look:
         return fit, evidence
     if evidence.weight < LEAST_WEIGHT:
-        return fit, replace(evidence, agreement=0.0)
+        return fit, replace(evidence, agreement=Agreement(0.0, 0.0))
     kept, unit = read_look(look), scaling(*pairs.size)
     agrees = agreement(query.grey, fit.matrix @ unit, kept)
-    if UNDECIDED[0] <= agrees < UNDECIDED[1]:
+    if UNDECIDED[0] <= agrees.mean < UNDECIDED[1]:
         moved = align(query.grey, fit.matrix @ unit, kept)
         matrix = None if moved is None else moved @ np.linalg.inv(unit)
         outline = _outline(matrix, pairs.size)
         if matrix is not None and outline is not None and overlap(outline, fit.outline) > NEARBY:
             better = agreement(query.grey, matrix @ unit, kept)
-            if better > agrees:
+            if better.mean > agrees.mean:
                 fit, agrees = replace(fit, matrix=matrix, outline=outline), better
     return fit, replace(evidence, agreement=agrees)
 
