@@ -53,7 +53,7 @@ def cut_look(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
 
 def read_look(kept: bytes) -> UInt8[np.ndarray, "135 96"]:
     """What `cut_look` kept; raises `IndexCorrupt`."""
-    look = cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_GRAYSCALE)
+    look = cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_GRAYSCALE) if kept else None
     if look is None or look.shape != (HEIGHT, WIDTH):
         raise IndexCorrupt("a card's look is no picture of its size")
     return np.asarray(look)
@@ -88,17 +88,20 @@ def align(
     By enhanced correlation (Evangelidis and Psarakis, 2008); None where it finds none. Worth its
     milliseconds where few keypoints, in one part of the card, left the rest a few px off.
     """
-    photo, homography = _shrunk(photo, homography, HEIGHT)
-    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ homography.T
+    photo, matrix = _shrunk(photo, homography, HEIGHT)
+    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ matrix.T
     places = corners[:, :2] / corners[:, 2:]
-    low = np.clip(np.floor(places.min(axis=0)) - RIM_PX, 0, None).astype(int)
-    part = photo[
-        low[1] : int(places[:, 1].max()) + RIM_PX, low[0] : int(places[:, 0].max()) + RIM_PX
-    ]
+    if not np.isfinite(places).all():
+        return None
+    low, high = (
+        np.clip(ends, 0, photo.shape[::-1]).astype(int)
+        for ends in (places.min(axis=0) - RIM_PX, places.max(axis=0) + RIM_PX)
+    )
+    part = photo[low[1] : high[1], low[0] : high[0]]
     if min(part.shape) < LEAST_PART_PX:
         return None
     onto = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], np.float64)
-    start = onto @ homography @ np.diag([1 / WIDTH, 1 / HEIGHT, 1])
+    start = onto @ matrix @ np.diag([1 / WIDTH, 1 / HEIGHT, 1])
     limit = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, STEPS, PRECISION)
     warp = np.asarray(start / start[2, 2], np.float32)
     everywhere = np.full(part.shape, 255, np.uint8)
@@ -114,7 +117,8 @@ def align(
         )
     except cv2.error:  # it does not converge
         return None
-    return np.linalg.inv(onto) @ warp.astype(np.float64) @ np.diag([WIDTH, HEIGHT, 1.0])
+    enlarge = homography @ np.linalg.inv(matrix)  # undoes the shrinking
+    return enlarge @ np.linalg.inv(onto) @ warp @ np.diag([WIDTH, HEIGHT, 1.0])
 
 
 def _part(agrees: Bool[np.ndarray, "r 6"], counts: Bool[np.ndarray, "r 6"]) -> float:
