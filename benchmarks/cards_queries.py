@@ -25,7 +25,6 @@ STRANGERS = (  # none of them is in the art of drawn cards
     "immunohistochemistry",
     "cell",
     "camera",
-    "chelsea",
     "checkerboard",
     "horse",
 )

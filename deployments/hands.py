@@ -67,7 +67,7 @@ def judging_of(settings: Settings, records: Records, source: CardSource) -> Judg
 def open_engines(settings: Settings) -> SiftCardEngines:
     """The engines that make features and indexes, as the settings want them."""
     cards = settings.cards
-    return SiftCardEngines(CardEngineOptions(threads=cards.threads, gpu=cards.gpu))
+    return SiftCardEngines(CardEngineOptions(threads=cards.threads))
 
 
 @asynccontextmanager

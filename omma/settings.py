@@ -352,7 +352,6 @@ class CardSettings(_Group):
     threads: PositiveInt = Field(default=1, description="Threads of one look-up in the index.")
     streams: PositiveInt = Field(default=2, description="Images looked at at once.")
     max_batch: PositiveInt = Field(default=8, description="Most images in one look-up.")
-    gpu: Literal["auto", "never"] = "auto"
     max_cards: PositiveInt = Field(
         default=30, description="Most cards that a request may ask for in one photograph."
     )
