@@ -56,6 +56,7 @@ class Server:
         self.log = home / "omma.log"
         self.port = unused_port()
         self.process = None
+        self.cards = "none"  # else the first start begins with a rebuild of the sample's index
         self.write_config()
 
     def write_config(self, change=lambda _deployments: None):
@@ -70,7 +71,11 @@ class Server:
 
     def environment(self):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        return kept | QUICK | {"OMMA_MODELS_FILE": str(self.models_file)}
+        ours = {
+            "OMMA_MODELS_FILE": str(self.models_file),
+            "OMMA_CARDS__SOURCE__TYPE": self.cards,
+        }
+        return kept | QUICK | ours
 
     def start(self, *words):
         command = [*self.command(*(words or ("omma.cli.main", "up"))), "--port", str(self.port)]

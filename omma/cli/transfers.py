@@ -116,11 +116,11 @@ def _pack(folder: Path, target: Path) -> None:
 @asynccontextmanager
 async def _stores(settings: Settings) -> AsyncGenerator[_Stores]:
     database = Database(settings.database_url, timeout_s=settings.database.timeout_s)
-    redis_url, cards = settings.indexes.redis_url, settings.cards
+    redis_url = settings.indexes.redis_url
     leases = RedisLeases(redis_url) if redis_url else SqlLeases(database)
     try:
         await migrations.upgrade(database)
-        options = CardEngineOptions(threads=os.cpu_count() or 1, gpu=cards.gpu)
+        options = CardEngineOptions(threads=os.cpu_count() or 1)
         blobs = open_blobs(settings.blobs_url, _access(settings))
         yield _Stores(settings, database, blobs, leases, SiftCardEngines(options))
     finally:

@@ -16,6 +16,18 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 FIRST_S, REBUILD_S, SWAP_S = 150, 200, 30  # on a busy machine of two cores
 CALLERS, SWAPS = 32, 6
 JPEG = {"content-type": "image/jpeg"}
+ONE_CARD = "/api/v1/cards/recognise?max_cards=1&is_crop=true"
+
+
+@pytest.fixture(scope="module")
+def server(new_server):
+    """A server of its own, with cards to try."""
+    server = new_server()
+    server.cards = "sample"
+    server.start()
+    server.await_ready()
+    yield server
+    server.stop()
 
 
 def photo(number):
@@ -92,7 +104,7 @@ def test_while_snapshots_are_published_no_request_fails_or_waits_for_them(server
         answers = []
         with httpx.Client(base_url=server.instance.url, timeout=300, trust_env=False) as client:
             while not ended.is_set():
-                answer = client.post("/api/v1/cards/recognise", content=image, headers=JPEG)
+                answer = client.post(ONE_CARD, content=image, headers=JPEG)
                 answers.append((answer.status_code, answer.json()))
         return answers
 
