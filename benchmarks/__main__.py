@@ -1,7 +1,7 @@
 """``make bench``: every measurement that needs nothing beside the repository, in some minutes.
 
-`benchmarks.cards` and `benchmarks.cards_rebuild` are run by hand: they fetch texts and pictures
-from npm, and draw tens of thousands of cards.
+`benchmarks.cards`, `cards_photos` and `cards_rebuild` are run by hand: they fetch texts and
+pictures from npm, and draw tens of thousands of cards.
 """
 
 import runpy

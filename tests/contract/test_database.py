@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -504,6 +505,31 @@ async def test_the_file_is_its_owners_alone(tmp_path):
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
     assert modes == dict.fromkeys(["omma.db", "omma.db-wal", "omma.db-shm"], 0o600)
+
+
+async def test_a_new_file_can_be_opened_by_many_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new' / 'omma.db'}"
+
+    async def look():
+        async with opened(url) as database, database.read() as connection:
+            return (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar()
+
+    assert await asyncio.gather(*[look() for _ in range(30)]) == ["wal"] * 30
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["omma.db"]
+
+
+async def test_a_file_system_needs_no_links(tmp_path, monkeypatch):
+    def refuse(*ignored):
+        del ignored
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "omma.db"
+
+    async with opened(f"sqlite:///{path}") as database:
+        await upgrade(database)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 async def test_what_was_answered_is_on_the_disk(sqlite_database):

@@ -47,7 +47,8 @@ def plan(asked: RecogniseOptions, options: CardEngineOptions) -> list[list[Glanc
     else:
         first = Glance(options.table_px, options.table_keypoints, is_spread=True)
         second = Glance(options.photo_px, options.table_keypoints)
-    tilted = [Glance(first.side_px * 5 // 4, first.keypoints, angle) for angle in DIRECTIONS]
+    side_px = min(first.side_px * 5 // 4, options.table_px)
+    tilted = [Glance(side_px, first.keypoints, angle) for angle in DIRECTIONS]
     return [[first], [second], tilted]
 
 

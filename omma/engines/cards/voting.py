@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from omma.engines.cards.files import IndexFiles
 
@@ -169,8 +169,3 @@ def _is_same(item: int, pose: Float64[np.ndarray, " 4"], other: Hypothesis) -> b
         return False
     away = np.hypot(*(pose[:2] - other.pose[:2]))
     return bool(away < SAME_PLACE * max(pose[2], other.pose[2]))
-
-
-def without(matches: Matches, queries: Bool[np.ndarray, " q"]) -> Matches:
-    """All but those of the queries that are marked."""
-    return matches.take(~queries[matches.query])

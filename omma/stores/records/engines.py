@@ -3,7 +3,8 @@
 import errno
 import os
 import sqlite3
-from contextlib import suppress
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -115,13 +116,34 @@ def sqlite_engine(
 
 
 def _create_private(path: Path) -> None:
-    """Make the file before SQLite does: results are biometric data, for its owner alone."""
+    """Make the file before SQLite does: results are biometric data, for its owner alone.
+
+    It is in WAL mode before it has its name. SQLite answers at once, without waiting, that the
+    database is locked when one connection changes the mode while another one opens the file.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):  # another process was quicker
+    file, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # for its owner alone
+    os.close(file)
+    try:
+        with closing(sqlite3.connect(name)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        with suppress(FileExistsError):  # another process was quicker
+            _name(name, path)
+    finally:
+        Path(name).unlink()
+
+
+def _name(file: str, path: Path) -> None:
+    """Give the file a second name, unless there is one of that name; it stays empty otherwise."""
+    try:
+        os.link(file, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
