@@ -70,7 +70,7 @@ def main() -> None:
     args, _ = parser.parse_known_args()
     cards = args.cards // PER_SHARD * PER_SHARD
     draw_all(args.work, cards + PER_SHARD, args.processes)
-    make_all(args.work, cards, args.processes)
+    make_all(args.work, cards, args.processes, both=not args.skip_original)
     cv2.setNumThreads(1)
     faiss.omp_set_num_threads(1)
     queries = _queries(args.work, cards, args.queries)

@@ -44,6 +44,11 @@ class Shards:
             items = [_item(engines, corpus, number) for number in numbers]
             self.ours(first).parent.mkdir(parents=True, exist_ok=True)
             write_shard(self.ours(first), items)
+
+    def make_both(self, first: int) -> None:
+        """The same, and as the original does."""
+        self.make(first)
+        corpus, numbers = Corpus(self.work), range(first, first + PER_SHARD)
         if not self.theirs(first).exists():
             self.theirs(first).parent.mkdir(parents=True, exist_ok=True)
             _write(self.theirs(first), [look(corpus.picture(n), INDEXED) for n in numbers])
@@ -91,12 +96,13 @@ def decoded(encoded: bytes) -> np.ndarray:
     return cv2.cvtColor(np.asarray(bgr), cv2.COLOR_BGR2RGB)
 
 
-def make_all(work: Path, count: int, processes: int) -> float:
+def make_all(work: Path, count: int, processes: int, *, both: bool = True) -> float:
     """Make what is absent of the first ``count`` drawn cards; seconds that it took."""
     begun, firsts = time.perf_counter(), range(0, count, PER_SHARD)
     shards = Shards(work)
+    make = shards.make_both if both else shards.make
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for done, _ in enumerate(pool.imap(shards.make, firsts), 1):
+        for done, _ in enumerate(pool.imap(make, firsts), 1):
             took_s = time.perf_counter() - begun
             print(f"looked at {done * PER_SHARD} of {count} in {took_s:.0f} s", flush=True)
     return time.perf_counter() - begun

@@ -37,7 +37,7 @@ def main() -> None:
     data = Path(os.environ["OMMA_EVAL_DATA"])
     cards = args.cards // PER_SHARD * PER_SHARD
     draw_all(args.work, cards, args.processes)
-    make_all(args.work, cards, args.processes)
+    make_all(args.work, cards, args.processes, both=False)
     cv2.setNumThreads(1)
     faiss.omp_set_num_threads(1)
     engines, shards = SiftCardEngines(), Shards(args.work)
