@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--cards", type=int, default=30_000)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     args, _ = parser.parse_known_args()
-    data = Path(os.environ["OMMA_EVAL_DATA"])
+    data = Path(os.environ.get("OMMA_EVAL_DATA", "none"))
+    if not (data / "cards/photos").is_dir():
+        parser.error("expected OMMA_EVAL_DATA to name a folder with cards/photos")
     cards = args.cards // PER_SHARD * PER_SHARD
     draw_all(args.work, cards, args.processes)
     make_all(args.work, cards, args.processes, both=False)
