@@ -5,7 +5,6 @@ of, side by side, on one core. Both see the part of the photograph that the card
 whole of it. Real cards come from the folder that OMMA_EVAL_DATA names; without it all are drawn.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ import faiss
 import numpy as np
 import psutil
 
-from benchmarks.cards_corpus import WORK, Corpus, draw_all
+from benchmarks.cards_corpus import Corpus, corpus_parser, draw_all
 from benchmarks.cards_features import (
     PER_SHARD,
     Gathered,
@@ -61,11 +60,8 @@ class Answer:
 
 def main() -> None:
     """Draw, look, build, ask, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--cards", type=int, default=30_000)
+    parser = corpus_parser(__doc__)
     parser.add_argument("--queries", type=int, default=300, help="of each kind of drawn card")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--skip-original", action="store_true")
     parser.add_argument("--whole", action="store_true", help="ours sees the whole photograph")
     args, _ = parser.parse_known_args()

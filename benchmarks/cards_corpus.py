@@ -229,13 +229,18 @@ def _jpeg(rgb: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
-def main() -> None:
-    """Draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def corpus_parser(description: str | None) -> argparse.ArgumentParser:
+    """Where the corpus lies, how large it is, and in how many processes it is made."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--cards", type=int, default=30_000)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    args, _ = parser.parse_known_args()
+    return parser
+
+
+def main() -> None:
+    """Draw."""
+    args, _ = corpus_parser(__doc__).parse_known_args()
     draw_all(args.work, args.cards, args.processes)
 
 

@@ -1,6 +1,5 @@
 """Features of drawn and real cards, made once: `python -m benchmarks.cards_features --cards N`."""
 
-import argparse
 import multiprocessing
 import os
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.cards_corpus import WORK, Corpus
+from benchmarks.cards_corpus import Corpus, corpus_parser
 from benchmarks.cards_original import INDEXED, Seen, look
 from omma.domain.cards import CardId, ItemFeatures, ItemId
 from omma.engines.cards import SiftCardEngines
@@ -127,11 +126,7 @@ def _write(path: Path, seen: list[Seen]) -> None:
 
 def main() -> None:
     """Look at every card of a corpus that is drawn."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--cards", type=int, default=30_000)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    args, _ = parser.parse_known_args()
+    args, _ = corpus_parser(__doc__).parse_known_args()
     make_all(args.work, args.cards, args.processes)
 
 

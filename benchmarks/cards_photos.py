@@ -4,7 +4,6 @@ One crop of each card, brought upright by hand, is indexed among drawn and real 
 them is. What was found is drawn into pictures, for a look. Wants the folder of OMMA_EVAL_DATA.
 """
 
-import argparse
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ import cv2
 import faiss
 import numpy as np
 
-from benchmarks.cards_corpus import WORK, draw_all
+from benchmarks.cards_corpus import corpus_parser, draw_all
 from benchmarks.cards_features import PER_SHARD, Gathered, Shards, make_all, real_cards
 from benchmarks.report import RESULTS, report
 from omma.domain.cards import CardId, CardMatch, ItemFeatures, ItemId, RecogniseOptions
@@ -29,10 +28,7 @@ GREEN, MAGENTA = (0, 255, 0), (255, 0, 255)
 
 def main() -> None:
     """Draw, look, build twice, ask, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--cards", type=int, default=30_000)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser = corpus_parser(__doc__)
     args, _ = parser.parse_known_args()
     data = Path(os.environ.get("OMMA_EVAL_DATA", "none"))
     if not (data / "cards/photos").is_dir():

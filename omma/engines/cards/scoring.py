@@ -30,10 +30,6 @@ class Evidence:
     inliers: int  # keypoints that one homography explains
     weight: float  # the sum of how much nearer each is than its neighbours, above chance
     art_weight: float  # of those where most cards have their art
-    ratio: float  # inliers by pairs that were tried
-    coverage: float  # part of the card that they span
-    density: float  # inliers by keypoints within the outline
-    scale: float  # size of the card in the view by that of its indexed picture
     agreement: Agreement | None = None  # of the whole picture; None where it is not known
 
 

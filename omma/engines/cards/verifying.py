@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
@@ -12,7 +11,7 @@ from omma.engines.cards.scoring import Evidence, score
 from omma.engines.cards.voting import Hypothesis
 from omma.vision.appearance import Agreement, agreement, align, read_look
 from omma.vision.homographies import Matrix, fit_robustly, project, refit, scaling
-from omma.vision.quadrilaterals import area, contains, corners, is_card_like, overlap
+from omma.vision.quadrilaterals import area, corners, is_card_like, overlap
 
 ERROR = 0.006  # of the card's diagonal: a homography's largest error, but at least:
 LEAST_ERROR_PX = 2.0
@@ -71,13 +70,12 @@ def verify(hypothesis: Hypothesis, query: Query, files: IndexFiles) -> Verified 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """A homography, and the pairs that it explains of those that were tried."""
+    """A homography, and the pairs that it explains."""
 
     matrix: Matrix
     outline: Float64[np.ndarray, "4 2"]
     of_query: Int64[np.ndarray, " m"]
     of_item: Int64[np.ndarray, " m"]
-    tried: int
 
 
 def _fit(pairs: Pairs, hypothesis: Hypothesis) -> _Fit | None:
@@ -85,7 +83,6 @@ def _fit(pairs: Pairs, hypothesis: Hypothesis) -> _Fit | None:
     seen, kept = pairs.seen[:, :2], pairs.kept[:, :2]
     tolerance = max(ERROR * hypothesis.pose[2], LEAST_ERROR_PX)
     of_query, of_item = pairs.by_pose(hypothesis)
-    tried = len(of_query)
     fitted = fit_robustly(kept[of_item], seen[of_query], tolerance)
     matrix = None if fitted is None else fitted[0]
     for _ in range(2):
@@ -102,7 +99,7 @@ def _fit(pairs: Pairs, hypothesis: Hypothesis) -> _Fit | None:
     right = error <= tolerance * LAST_ERROR
     if right.sum() < CORNERS:
         return None
-    return _Fit(matrix, outline, of_query[right], of_item[right], tried)
+    return _Fit(matrix, outline, of_query[right], of_item[right])
 
 
 def _outline(matrix: Matrix | None, size: tuple[float, float]) -> Float64[np.ndarray, "4 2"] | None:
@@ -114,20 +111,14 @@ def _outline(matrix: Matrix | None, size: tuple[float, float]) -> Float64[np.nda
 
 
 def _evidence(pairs: Pairs, fit: _Fit, reach: Float32[np.ndarray, " m"]) -> Evidence:
-    width, height = pairs.size
     distances = pairs.distances[fit.of_query, fit.of_item]
     weights = np.maximum(np.clip(1 - distances / np.maximum(reach, 1), 0, 1) - CHANCE, 0)
     parts = pairs.kept[fit.of_item, :2] / np.array(pairs.size)
     in_art = ((parts > ART[0]) & (parts < ART[1])).all(axis=1)
-    scale = np.sqrt(max(area(fit.outline), 1) / (width * height))
     return Evidence(
         inliers=len(fit.of_query),
         weight=float(weights.sum()),
         art_weight=float(weights[in_art].sum()),
-        ratio=len(fit.of_query) / max(fit.tried, 1),
-        coverage=_coverage(pairs.kept[fit.of_item, :2], width, height),
-        density=len(fit.of_query) / max(_inside(fit.outline, pairs.seen), 1),
-        scale=float(scale * height / np.hypot(width, height)),
     )
 
 
@@ -161,13 +152,3 @@ def _nearby(hypothesis: Hypothesis, query: Query) -> Int64[np.ndarray, " n"]:
 def _length(outline: Float64[np.ndarray, "4 2"]) -> float:
     """Diagonal of a card of that area."""
     return float(np.sqrt(max(area(outline), 1.0) * 2.07))  # 63 by 88 mm
-
-
-def _inside(outline: Float64[np.ndarray, "4 2"], places: Float32[np.ndarray, "q 4"]) -> int:
-    return int(contains(outline, places[:, :2]).sum())
-
-
-def _coverage(points: np.ndarray, width: float, height: float) -> float:
-    """Part of the card that the points span."""
-    hull = cv2.convexHull(points.astype(np.float32))
-    return float(cv2.contourArea(hull) / (width * height))
