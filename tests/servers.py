@@ -17,7 +17,7 @@ from deployments.sizes import DEFAULT
 from deployments.surroundings import free_port
 
 SPLIT = DEFAULT.with_name("split.yaml")  # every engine in a replica of its own
-START_S = 150.0  # on a busy machine of two cores
+START_S = 300.0  # on a busy machine of two cores
 STOP_S = 60.0
 QUICK = {  # autoscaling looks ten times as often as it does by default
     "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
@@ -30,7 +30,7 @@ def unused_port():
     return free_port(random.randrange(20_000, 32_000))  # noqa: S311
 
 
-def until(condition, patience_s=60.0):
+def until(condition, patience_s=180.0):
     """Wait for a true answer of ``condition`` and return it."""
     deadline = time.monotonic() + patience_s
     while not (answer := condition()):

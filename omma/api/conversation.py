@@ -1,6 +1,7 @@
 """One open socket of the queue: what it is told, and what it may say."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,19 +52,21 @@ class Conversation:
         return event.kind in TOLD and self.principal.may_see(event.owner)
 
     async def tell(self, follower: Follower) -> None:
-        """Send every event, and the status once more when the last ones told a stale one."""
+        """Send every event, and a true status at last when the last ones told a stale one."""
         keep_alive_s = self.services.feed.options.keep_alive_s
-        is_stale = False
+        told_at, is_stale = 0.0, False
         while not follower.has_ended:
             events = await follower.next(patience_s=REST_S if is_stale else keep_alive_s)
-            asked_at = asyncio.get_running_loop().time()
             if events:
+                told_at = time.monotonic()
                 status = await self._status()
-                is_stale = status.looked_at < asked_at
+                is_stale = status.looked_at < told_at
                 await self._send_updates(events, status)
             elif is_stale:
-                is_stale = False
-                await self.send_status()
+                status = await self._status()
+                is_stale = status.looked_at < told_at  # kept for long: another rest, then
+                if not is_stale:
+                    await self._send_status(status)
 
     async def _send_updates(self, events: list[Event], status: QueueStatus) -> None:
         now = queue_status(status)
@@ -117,8 +120,10 @@ class Conversation:
 
     async def send_status(self) -> None:
         """Send the queue's status as it is now."""
-        data = queue_status(await self._status())
-        await self._send(QueueStatusMessage(data=data))
+        await self._send_status(await self._status())
+
+    async def _send_status(self, status: QueueStatus) -> None:
+        await self._send(QueueStatusMessage(data=queue_status(status)))
 
     async def _status(self) -> QueueStatus:
         owner = "" if self.principal.is_admin else self.principal.subject

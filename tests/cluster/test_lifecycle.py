@@ -7,7 +7,7 @@ import pytest
 from deployments.reaping import end, is_alive
 from tests.servers import STOP_S, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

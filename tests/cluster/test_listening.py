@@ -8,9 +8,10 @@ import psutil
 import pytest
 
 from deployments.sizes import DEFAULT
+from tests.servers import until
 from tests.token_fakes import SECRET, claims, hs256, user_claims
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 GRPC = "ray::ServeReplica"  # between replicas, on every interface, behind Ray's token
@@ -48,8 +49,9 @@ def test_with_a_key_requests_alone_are_taken_everywhere_and_none_without_a_token
 
     def status(path, token=None):
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.get(url + path, headers=headers, trust_env=False).status_code
+        return httpx.get(url + path, headers=headers, timeout=60, trust_env=False).status_code
 
+    until(lambda: status("/metrics", good) == 200)
     assert (status("/health"), status("/metrics"), status("/jobs")) == (200, 401, 401)
     assert (status("/metrics", poor), status("/jobs", poor), status("/jobs", good)) == (
         200, 403, 200,

@@ -11,7 +11,7 @@ from omma.domain.cards import CardId, Features, ItemFeatures, ItemId
 from omma.stores.bundles import write_bundle
 from omma.stores.shards import ShardedFeatures, write_shard
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 PROGRAM = """
 import asyncio, ray
@@ -102,7 +102,7 @@ def run(program, tmp_path, settings):
         env=environ,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from deployments.surroundings import client_environment
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PLACES = """
 import json, logging, sys, ray
 from ray import serve

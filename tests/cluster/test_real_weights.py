@@ -13,10 +13,10 @@ import pytest
 from deployments.sizes import DEFAULT
 from omma.settings import Settings
 from tests.hostile import hostile_files
-from tests.servers import Server
+from tests.servers import Server, until
 from tests.weights import open_pack, runnable
 
-pytestmark = [pytest.mark.cluster, pytest.mark.models, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.models, pytest.mark.timeout(900)]
 FRIENDS = Path(importlib.util.find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
 EVERY = 10  # the unit suite decodes the others
 
@@ -67,4 +67,9 @@ def test_hostile_files_are_the_callers_fault(server):
 
     assert len(answers) == 30
     assert {name: code for name, code in answers.items() if code >= 500} == {}
-    assert httpx.get(f"{server.instance.url}/health", trust_env=False).json()["status"] == "healthy"
+    until(lambda: is_healthy(server))
+
+
+def is_healthy(server):
+    health = httpx.get(f"{server.instance.url}/health", timeout=60, trust_env=False)
+    return health.json()["status"] == "healthy"

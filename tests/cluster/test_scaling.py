@@ -9,7 +9,7 @@ import pytest
 from deployments.reaping import end
 from tests.servers import bright_patches, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 DEPLOYMENT = "FaceDetection"
 CALLERS = 4
 

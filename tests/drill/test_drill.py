@@ -28,7 +28,6 @@ UPLOADS = 200  # of them; the others name a file of the media store
 RUNNERS = 3
 CALLERS = 24  # clients that submit at once
 KILLS = 20
-BOOT_S = 4.0  # an ingress that is younger may not answer yet
 PATIENCE_S = 300.0
 
 
@@ -66,17 +65,17 @@ async def test_whatever_is_killed_every_job_ends_once_with_one_result(team, data
 async def _suffer(team, database):
     """Kill one after the other, at random moments, until it was often enough."""
     for _ in range(KILLS):
-        name = await eventually(lambda: _victim(team, database))
+        name = await eventually(lambda: _victim(team, database), PATIENCE_S)
         team.kill(name)
         team.start(name)
         await asyncio.sleep(random.uniform(0.2, 2.0))  # noqa: S311
 
 
 async def _victim(team, database):
-    """A runner that has jobs in hand, or an ingress that has answered for a while."""
+    """A runner that has jobs in hand, or an ingress that answers."""
     holders = await runners_at_work(database)
     names = [name for name, process in team.processes.items() if process.pid in holders]
-    if team.age_s("ingress") > BOOT_S:
+    if await team.answers():
         names.append("ingress")
     return names and random.choice(names)  # noqa: S311
 

@@ -14,24 +14,24 @@ from tests.drill.verdict import all_ended, each_ended_once, eventually, failures
 
 __all__ = ["receiver"]
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 SECRET = "the operator's and the receiver's"  # noqa: S105
 
 
-def media_store(receiver, database_url):
+def media_store(receiver, database_url, *, timeout_s=5, max_tries=2):
     return {
         "DATABASE__URL": database_url,
         "MEDIA_STORE__URL": receiver.url,
-        "MEDIA_STORE__TIMEOUT_S": 1,
-        "MEDIA_STORE__MAX_TRIES": 2,
+        "MEDIA_STORE__TIMEOUT_S": timeout_s,
+        "MEDIA_STORE__MAX_TRIES": max_tries,
     }
 
 
 async def test_a_media_store_that_fails_and_hangs_is_asked_until_it_is_well(
     tmp_path, database_url, receiver
 ):
-    settings = media_store(receiver, database_url)
+    settings = media_store(receiver, database_url, timeout_s=1)
     with at_work(tmp_path, settings, runners=2) as team:
         async with team.client() as client, opened(database_url) as database:
             receiver.turn(GET=FAILING)
@@ -65,7 +65,8 @@ async def test_results_that_the_media_store_does_not_take_are_posted_again(
     tmp_path, database_url, receiver
 ):
     receiver.turn(POST=FAILING)
-    with at_work(tmp_path, media_store(receiver, database_url), runners=1) as team:
+    settings = media_store(receiver, database_url, max_tries=10)
+    with at_work(tmp_path, settings, runners=1) as team:
         async with team.client() as client, opened(database_url) as database:
             ids = await submitted(client, map(media, range(4)))
             await gathered(lambda: receiver.answered("POST", FAILING), 4)

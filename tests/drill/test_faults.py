@@ -29,7 +29,7 @@ from tests.postgres import Postgres
 
 __all__ = ["broker"]
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 GONE_S = 20.0
 PATIENCE_S = 90.0  # a publisher that failed often waits for up to a minute

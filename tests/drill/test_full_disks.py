@@ -11,7 +11,7 @@ from tests.drill.verdict import all_ended, each_ended_once, eventually, failures
 
 __all__ = ["small_disk"]
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from omma.domain.indexes import Stage
 from omma.vision.drawing import sample_specs
 from tests.scryfall_server import Scryfall
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 CARDS = 10
 STAGES = [each for each in Stage if each is not Stage.WAITING]
@@ -46,7 +46,7 @@ class Node:
 
     def kill_at(self, stage):
         process = self.start(stage)
-        process.communicate(timeout=200)
+        process.communicate(timeout=600)
         assert process.returncode == -signal.SIGKILL
 
     def files(self, folder):
@@ -60,7 +60,7 @@ def server():
 
 
 def report_of(process):
-    told, _ = process.communicate(timeout=200)
+    told, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     return json.loads(told)
 

@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 ENDINGS = ("job_completed", "job_failed", "job_cancelled")
 
 
-async def eventually(condition, patience_s=60.0):
+async def eventually(condition, patience_s=180.0):
     """Wait for a true answer of ``condition``, a coroutine function, and return it."""
     async with asyncio.timeout(patience_s):
         while True:
@@ -36,7 +36,7 @@ async def gathered(collection, count):
     await eventually(is_there)
 
 
-async def all_ended(database, patience_s=60.0):
+async def all_ended(database, patience_s=180.0):
     async def is_empty():
         async with database.read() as connection:
             return not await connection.scalar(select(func.count()).select_from(queue))

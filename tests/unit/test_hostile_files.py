@@ -51,12 +51,12 @@ def test_there_are_300_and_the_same_ones_every_time(files):
 
 def test_each_is_decoded_or_refused_at_once(files):
     for name, data in files.items():
-        started = time.monotonic()
+        started = time.process_time()
 
         with contextlib.suppress(OmmaError):
             read(data)
 
-        assert time.monotonic() - started < 5, name
+        assert time.process_time() - started < 5, name
 
 
 def test_a_jpeg_of_ten_thousand_scans_is_refused_by_counting_them(files):
