@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks.report import report
 from benchmarks.servers import Server, running_omma
-from deployments.reaping import marked, memory_mb
 from tests.hostile import hostile_files
 
 SERVER_FAULT = 500
@@ -24,6 +23,7 @@ def main() -> None:
     parser.add_argument("--config", default="config/local.yaml")
     args, _ = parser.parse_known_args()
     with running_omma(Path(args.config)) as server:
+        time.sleep(args.settle)
         rows = [_row("idle", server, Counter())]
         answers = _round(server.port)
         time.sleep(args.settle)
@@ -39,7 +39,7 @@ def _row(what: str, server: Server, answers: Counter[int]) -> dict[str, object]:
     faults = sum(count for status, count in answers.items() if status >= SERVER_FAULT)
     return {
         "what": what,
-        "pss_mb": memory_mb(marked(server.owns)),
+        "pss_mb": server.memory_mb(),
         "answers": " ".join(f"{status}:{count}" for status, count in sorted(answers.items())),
         "faults": faults,
     }

@@ -29,8 +29,11 @@ class Server:
     port: int
     pids: list[int]
     ready_s: float
-    idle_mb: float  # proportional set size of all its processes
     owns: Callable[[str], bool]  # whether a process' mark is one of this server's
+
+    def memory_mb(self) -> float:
+        """Proportional set size of all its processes, now."""
+        return memory_mb(marked(self.owns))
 
 
 @contextmanager
@@ -52,9 +55,8 @@ def running_omma(config: Path, **variables: str) -> Iterator[Server]:
             _await_health(port, process)
             ready_s = time.monotonic() - begun
             time.sleep(5)  # what starts with the system has settled
-            processes = marked(of_home(home.resolve()))
-            pids = [process.pid for process in processes]
-            yield Server(port, pids, ready_s, memory_mb(processes), of_home(home.resolve()))
+            owns = of_home(home.resolve())
+            yield Server(port, [process.pid for process in marked(owns)], ready_s, owns)
         finally:
             process.terminate()
 

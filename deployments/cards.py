@@ -16,6 +16,7 @@ from deployments.batching import Batcher
 from deployments.faults import told
 from deployments.hands import open_engines
 from deployments.logs import adopt_logs
+from deployments.memory import return_memory_at_rest
 from deployments.metrics import EngineMetrics, IndexMetrics
 from deployments.naming import process_name
 from deployments.records import Records, open_records
@@ -205,6 +206,7 @@ class CardMatching:
 
     async def __init__(self, settings: Settings) -> None:
         adopt_logs(settings.log)
+        return_memory_at_rest()
         self._records = await open_records(settings)
         self._matcher = SnapshotMatcher(settings, self._records, open_engines(settings))
         self._matcher.start()

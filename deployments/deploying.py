@@ -1,4 +1,9 @@
-"""Puts the graph onto a running Ray: at the start, and again when the code has changed."""
+"""`python -m deployments.deploying HOME`: puts the graph onto Ray, and ends.
+
+A process of its own: it imports the code as it is now, while Ray is starting, and what it has
+imported does not stay in memory. Ray's address comes by standard input; why nothing was deployed
+goes to standard output.
+"""
 
 import asyncio
 import logging
@@ -90,17 +95,18 @@ def _exceptions(lines: Iterable[str]) -> Iterable[str]:
 
 
 def main(home: Path) -> int:
-    """Deploy again, from a process that has imported the changed code."""
+    """Deploy what ``home`` has recorded; 1, with the reason, where that is not possible."""
     instance = read_instance(home)
-    if instance is None or not instance.is_ready:
-        raise CannotStart(f"nothing runs in {str(home)!r}")
-    ray.init(address=instance.ray_address, logging_level=logging.ERROR, log_to_driver=False)
+    address = sys.stdin.readline().strip()
+    if instance is None or not address:  # whoever asked is gone
+        return 1
+    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     try:
         deploy(plan_of(instance))
     except CannotStart as error:
-        say(f"kept what ran before: {error}")
+        sys.stdout.write(str(error))
+        sys.stdout.flush()
         return 1
-    say("reloaded")
     return 0
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8
 from deployments.batching import Batcher
 from deployments.faults import told
 from deployments.logs import adopt_logs
+from deployments.memory import return_memory_at_rest
 from deployments.metrics import EngineMetrics
 from omma.domain.errors import OmmaError, Overloaded
 from omma.domain.faces import Detection, DetectOptions, Lane
@@ -40,6 +41,7 @@ class FaceDetection:
 
     def __init__(self, settings: Settings, threads: Executor | None = None) -> None:
         adopt_logs(settings.log)
+        return_memory_at_rest()
         pack = Catalogue.read(settings.models_file).pack(settings.faces.pack)
         path = ModelFiles(settings.models_dir).path(pack.detector)
         sized = settings.faces.detection
@@ -95,6 +97,7 @@ class FaceEmbedding:
 
     def __init__(self, settings: Settings, slot: str, threads: Executor | None = None) -> None:
         adopt_logs(settings.log)
+        return_memory_at_rest()
         recogniser = (
             Catalogue.read(settings.models_file).pack(settings.faces.pack).recognisers[slot]
         )

@@ -23,7 +23,6 @@ import ray
 from ray import serve
 from watchfiles import PythonFilter, watch
 
-from deployments.deploying import deploy, plan_of
 from deployments.instance import Instance, read_instance
 from deployments.reaping import await_end, marked, memory_mb, reap
 from deployments.sizes import ROOT
@@ -80,7 +79,7 @@ def _follow(parent: int) -> None:
 
 def _start(instance: Instance) -> Instance:
     begun = time.monotonic()
-    plan = plan_of(instance)
+    deployer = _deployer(instance)  # it imports while Ray starts
     say("starting Ray")
     ray.init(
         address="local",
@@ -93,12 +92,26 @@ def _start(instance: Instance) -> Instance:
     _on_signals(_exit)  # Ray has taken SIGTERM
     address = ray.get_runtime_context().gcs_address
     instance.but(processes=tuple(marked(instance.owns))).write()  # should we be killed meanwhile
-    deploy(plan)
+    _deploy(deployer, address)
     processes = tuple(marked(instance.owns))
     instance = instance.but(ray_address=address, is_ready=True, processes=processes)
     instance.write()
     say(ready_message(instance, time.monotonic() - begun, memory_mb(processes)))
     return instance
+
+
+def _deployer(instance: Instance) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deployments.deploying", instance.home]
+    return subprocess.Popen(  # noqa: S603  our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def _deploy(deployer: subprocess.Popen[str], address: str) -> None:
+    """Let it deploy; `CannotStart` says why it did not."""
+    reason, _ = deployer.communicate(f"{address}\n")
+    if deployer.returncode:
+        raise CannotStart(reason or "the graph was not deployed; what stands above says why")
 
 
 def _stay(instance: Instance) -> bool:
@@ -116,8 +129,12 @@ def _reload_on_change(instance: Instance) -> None:
     paths = [ROOT / name for name in WATCHED]
     for _ in watch(*paths, watch_filter=PythonFilter(extra_extensions=(".yaml",))):
         say("changed: deploying again")
-        command = [sys.executable, "-m", "deployments.deploying", instance.home]
-        subprocess.run(command, check=False)  # noqa: S603  our own module
+        try:
+            _deploy(_deployer(instance), instance.ray_address)
+        except CannotStart as error:
+            say(f"kept what ran before: {error}")
+        else:
+            say("reloaded")
 
 
 def _stop(instance: Instance, *, drain: bool) -> None:

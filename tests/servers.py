@@ -134,9 +134,10 @@ class Server:
         result = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "deployments.deploying", self.home],
             env=self.environment() | self.ray_environment(),
+            input=f"{self.instance.ray_address}\n",
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def ray_environment(self):
         environ = (f"/proc/{self.instance.process.pid}/environ", "rb")
