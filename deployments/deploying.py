@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import ray
+from pydantic import ValidationError
 from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
@@ -23,7 +24,7 @@ from deployments.logs import serve_logging
 from deployments.preflight import require_places
 from deployments.records import prepare_records, require_shared
 from deployments.sizes import Plan, read_plan
-from deployments.speech import say
+from deployments.speech import mistakes, say
 from deployments.surroundings import LOOPBACK
 from graph import build_sized
 from omma.domain.errors import CannotStart
@@ -104,10 +105,16 @@ def main(home: Path) -> int:
     try:
         deploy(plan_of(instance))
     except CannotStart as error:
-        sys.stdout.write(str(error))
-        sys.stdout.flush()
-        return 1
+        return _give_up(str(error))
+    except ValidationError as error:
+        return _give_up(mistakes(error))
     return 0
+
+
+def _give_up(reason: str) -> int:
+    sys.stdout.write(reason)
+    sys.stdout.flush()
+    return 1
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from deployments.gate import check_auth, demo_warning
 from deployments.instance import Instance, lock, new_mark, of_home, read_instance, short
 from deployments.reaping import MARKER, Process, end, itself, marked, memory_mb, reap
 from deployments.sizes import DEFAULT, read_home, read_plan
-from deployments.speech import say
+from deployments.speech import mistakes, say
 from deployments.surroundings import (
     client_environment,
     free_port,
@@ -109,13 +109,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except OmmaError as error:
         say(f"cannot start: {error}" if arguments.verb is up else str(error))
     except ValidationError as error:
-        say(f"cannot start: {_mistakes(error)}")
+        say(f"cannot start: {mistakes(error)}")
     return 1
-
-
-def _mistakes(error: ValidationError) -> str:
-    mistakes = error.errors(include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in mistakes)
 
 
 def _parser() -> ArgumentParser:

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deployments.instance import Instance
 
 READY = """\
@@ -19,6 +21,12 @@ def say(text: str) -> None:
     """Tell the person something, now."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def mistakes(error: ValidationError) -> str:
+    """What is wrong with the settings, in one line."""
+    found = error.errors(include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
 
 
 def ready_message(instance: Instance, took_s: float, memory_mb: float) -> str:
