@@ -25,7 +25,8 @@ from omma.domain.errors import NotReady, OmmaError
 from omma.domain.faces import Lane
 from omma.domain.indexes import CARDS, IndexStats
 from omma.ports.cards import CardEngine, CardEngines
-from omma.services.swapping import Held, SnapshotSwap, SwapOptions, SwapPlaces
+from omma.services.retiring import Held
+from omma.services.swapping import SnapshotSwap, SwapOptions, SwapPlaces
 from omma.settings import Settings
 from omma.vision.images import ImageLimits, decode, origin_of, probe, reduction_for
 

@@ -14,6 +14,7 @@ from omma.domain.errors import IndexMissing, NotReady, OmmaError, StoreUnavailab
 from omma.domain.indexes import Published
 from omma.ports.indexes import Servings, SnapshotFiles, Snapshots
 from omma.services.attempts import Backoff
+from omma.services.retiring import Engine, Held, Shift
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +22,6 @@ REPORTS = 3  # within the time that a report counts
 RETRY_AFTER_S = 5
 BACKOFF = Backoff(1.0, 60.0)  # of a snapshot that cannot be made ready
 
-
-class Closable(Protocol):
-    """An opened index."""
-
-    def close(self) -> None:
-        """Let go of its files; nobody calls anything afterwards."""
-        ...
-
-
-Engine = TypeVar("Engine", bound=Closable)
 Engine_contra = TypeVar("Engine_contra", contravariant=True)
 
 
@@ -64,16 +55,6 @@ class SwapOptions:
     poll_interval_s: float = 1.0
     serving_ttl_s: float = 60.0
     backoff: Backoff = BACKOFF
-
-
-@dataclass(slots=True, eq=False)
-class Held(Generic[Engine]):
-    """An opened snapshot and how many calls run on it."""
-
-    published: Published
-    engine: Engine
-    calls: int = 0
-    is_retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +91,18 @@ class SnapshotSwap(Generic[Engine]):
         self._options = options
         self._observer = observer
         self._clock = clock
-        self._held: Held[Engine] | None = None
-        self._retired: set[Held[Engine]] = set()
+        self._shift: Shift[Engine] = Shift(options.name)
         self._failure: _Failure | None = None
         self._is_known = False  # whether anything was ever published
         self._is_away = False  # the database, or what else is asked of what is published
         self._report_at = float("-inf")
         self._running: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def published(self) -> Published | None:
         """What is served now."""
-        return self._held and self._held.published
+        held = self._shift.held
+        return held and held.published
 
     @contextmanager
     def lease(self) -> Generator[Held[Engine]]:
@@ -130,15 +110,11 @@ class SnapshotSwap(Generic[Engine]):
 
         `IndexMissing` where none was published, `NotReady` while the first is made ready.
         """
-        held = self._held
+        held = self._shift.held
         if held is None:
             raise self._missing()
-        held.calls += 1
-        try:
+        with self._shift.calling(held):
             yield held
-        finally:
-            held.calls -= 1
-            self._close_unused(held)
 
     def start(self) -> None:
         """Follow what is published until stopped."""
@@ -159,10 +135,8 @@ class SnapshotSwap(Generic[Engine]):
             await asyncio.wait({self._running})
         with suppress(OmmaError):
             await self._servings.leave(self._options.name, self._options.replica)
-        held, self._held = self._held, None
-        if held is not None:
-            self._retire(held)
-        await asyncio.gather(*self._closing)
+        self._shift.change(None)
+        await self._shift.closed()
 
     async def _run(self) -> None:
         """What is served is told all the while that the next one is made ready."""
@@ -193,7 +167,7 @@ class SnapshotSwap(Generic[Engine]):
 
     async def report(self) -> None:
         """Say what is served when that is new, or when the last word is soon forgotten."""
-        held, options = self._held, self._options
+        held, options = self._shift.held, self._options
         if held is None or self._clock() < self._report_at:
             return
         try:
@@ -203,11 +177,11 @@ class SnapshotSwap(Generic[Engine]):
         except Exception as error:  # noqa: BLE001  it is said again soon
             self._away(error)
             return
-        if self._held is held:  # else it is old by now
+        if self._shift.held is held:  # else it is old by now
             self._report_at = self._clock() + options.serving_ttl_s / REPORTS
 
     def _is_due(self, published: Published) -> bool:
-        if self._held is not None and self._held.published == published:
+        if self.published == published:
             self._failure = None  # rolled back from what could not be made ready
             return False
         failure = self._failure
@@ -223,7 +197,9 @@ class SnapshotSwap(Generic[Engine]):
         except Exception as error:  # noqa: BLE001  engines fail in their own ways
             self._failed(published, error)
             return False
-        self._swap(Held(published, engine))
+        self._shift.change(Held(published, engine))
+        self._failure = None
+        self._report_at = float("-inf")
         extra = {"index": self._options.name, "snapshot": published.version}
         log.info("serving a snapshot", extra=extra | {"took_s": self._clock() - started})
         if self._observer is not None:
@@ -239,37 +215,9 @@ class SnapshotSwap(Generic[Engine]):
             opening.add_done_callback(_close_late)
             raise
 
-    def _swap(self, new: Held[Engine]) -> None:
-        old, self._held = self._held, new
-        self._failure = None
-        self._report_at = float("-inf")
-        if old is not None:
-            self._retire(old)
-
-    def _retire(self, held: Held[Engine]) -> None:
-        held.is_retired = True
-        self._retired.add(held)
-        self._close_unused(held)
-
-    def _close_unused(self, held: Held[Engine]) -> None:
-        """Closing may take a while: it unmaps what may be gigabytes."""
-        if held in self._retired and not held.calls:
-            self._retired.remove(held)
-            task = asyncio.create_task(self._close(held))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-
-    async def _close(self, held: Held[Engine]) -> None:
-        try:
-            await asyncio.to_thread(held.engine.close)
-        except Exception:
-            extra = {"index": self._options.name, "snapshot": held.published.version}
-            log.exception("an index could not be closed", extra=extra)
-
     async def _evict(self) -> None:
-        kept = {held.published.version for held in (self._held, *self._retired) if held}
         try:
-            await self._files.evict(self._options.name, sorted(kept))
+            await self._files.evict(self._options.name, self._shift.versions)
         except Exception as error:  # noqa: BLE001  the next swap tries it again
             log.warning("old copies of snapshots stay", extra={"reason": str(error)})
 

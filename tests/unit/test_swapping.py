@@ -98,7 +98,7 @@ class World:
 
     async def settle(self):
         """Let engines that nobody uses any more be closed."""
-        await asyncio.gather(*self.swap._closing)  # noqa: SLF001
+        await self.swap._shift.closed()  # noqa: SLF001
 
     def records(self, caplog, level):
         return [
