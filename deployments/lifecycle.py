@@ -219,7 +219,6 @@ def _require_models(settings: Settings) -> None:
     for slot in settings.faces.embedders:
         files.path(pack.recognisers[slot])
     files.path(catalogue.model(settings.embedding.model))
-    files.path(catalogue.model(settings.embedding.model))
 
 
 def _new_instance(arguments: Namespace, settings: Settings, mark: str) -> Instance:

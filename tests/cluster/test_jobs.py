@@ -17,7 +17,7 @@ from tests.servers import SPLIT, bright_patches, until
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PER_RUNNER = 3
 QUICK_JOBS = {
-    "lease_s": 4, "drain_s": 1, "backoff_s": 0.2, "window": 4, "chunk": 2,
+    "lease_s": 8, "drain_s": 1, "backoff_s": 0.2, "window": 4, "chunk": 2,
     "queued_per_runner": PER_RUNNER,
 }  # fmt: skip
 
@@ -168,7 +168,7 @@ def test_a_job_whose_runner_is_killed_is_finished_by_the_next(worker, media, htt
     job = ended(http, job_id)
 
     assert job["status"] == "completed", job
-    assert recorded(worker, job_id)[1] >= 2
+    assert recorded(worker, job_id)[1] == 2
 
 
 def test_runners_come_and_go_with_the_queue(worker, media, http):

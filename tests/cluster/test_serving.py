@@ -158,15 +158,18 @@ def test_a_second_server_in_the_same_home_says_where_the_first_is(server):
     assert server.instance.url in result.stderr
 
 
-def test_status_tells_what_runs(server, client):
-    until(lambda: client.get("/health").json()["status"] == "healthy")
+def test_status_tells_what_runs(server):
+    status = until(lambda: healthy_status(server))
 
-    result = server.run("omma.cli.main", "status", "--json")
-
-    status = json.loads(result.stdout)
-    assert result.returncode == 0
-    assert status["health"]["status"] in {"healthy", "degraded"}
     assert status["memory_mb"] > 100
+
+
+def healthy_status(server):
+    """What the command tells; None while a look at the cluster takes too long."""
+    result = server.run("omma.cli.main", "status", "--json")
+    assert result.returncode == 0
+    status = json.loads(result.stdout)
+    return status if status["health"]["status"] == "healthy" else None
 
 
 def test_the_dashboards_token_can_be_printed(server):
