@@ -42,12 +42,13 @@ class Team:
         process.wait()
 
     @contextlib.contextmanager
-    def paused(self):
-        """Nothing of it moves, as on a machine that is suspended."""
-        for process in self.processes.values():
+    def paused(self, *names):
+        """Nothing of these, or of all, moves, as on a machine that is suspended."""
+        held = [self.processes[name] for name in names or self.processes]
+        for process in held:
             process.send_signal(signal.SIGSTOP)
         yield
-        for process in self.processes.values():
+        for process in held:
             process.send_signal(signal.SIGCONT)
 
     def close(self):

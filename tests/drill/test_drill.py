@@ -5,7 +5,9 @@ Every job must end exactly once, with one result and its file, and no file may b
 
 import asyncio
 import random
+from functools import partial
 from hashlib import sha256
+from itertools import count
 
 import pytest
 
@@ -23,11 +25,13 @@ from tests.drill.verdict import (
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
-JOBS = 2000
+JOBS = 2000  # at least: there is work until the last kill
 UPLOADS = 200  # of them; the others name a file of the media store
 RUNNERS = 3
 CALLERS = 24  # clients that submit at once
-KILLS = 20
+PAUSE_S = 0.4  # of each between two jobs: about as fast as the runners work
+RUNNER_KILLS = 14
+INGRESS_KILLS = 6
 PATIENCE_S = 300.0
 
 
@@ -40,7 +44,7 @@ def team(tmp_path, database_url):
     settings = {
         "DATABASE__URL": database_url,
         "MEDIA_STORE__FOLDER": media,
-        "JOBS__WINDOW": 12,  # slow enough that there is work until the last kill
+        "JOBS__WINDOW": 12,
         "JOBS__CHUNK": 4,
     }
     with at_work(tmp_path, settings, runners=RUNNERS) as team:
@@ -50,7 +54,7 @@ def team(tmp_path, database_url):
 async def test_whatever_is_killed_every_job_ends_once_with_one_result(team, database_url, tmp_path):
     async with opened(database_url) as database:
         suffering = asyncio.create_task(_suffer(team, database))
-        ids = await _submit_all(team)
+        ids = await _submit_all(team, until=suffering.done)
         await suffering
         await all_ended(database, PATIENCE_S)
         team.close()
@@ -58,48 +62,69 @@ async def test_whatever_is_killed_every_job_ends_once_with_one_result(team, data
         await each_ended_once(database, ids)
     await swept(database_url, tmp_path / "blobs")
 
-    assert len(ids) == JOBS
+    assert len(ids) >= JOBS
     assert files(tmp_path / "blobs") == _expected(ids)
 
 
 async def _suffer(team, database):
-    """Kill one after the other, at random moments, until it was often enough."""
-    for _ in range(KILLS):
-        name = await eventually(lambda: _victim(team, database), PATIENCE_S)
-        team.kill(name)
-        team.start(name)
+    """Kill one after the other, in random order and at random moments."""
+    kills = [partial(_kill_runner, team, database)] * RUNNER_KILLS
+    kills += [partial(_kill_ingress, team)] * INGRESS_KILLS
+    for kill in random.sample(kills, len(kills)):
+        await eventually(kill, PATIENCE_S)
         await asyncio.sleep(random.uniform(0.2, 2.0))  # noqa: S311
 
 
-async def _victim(team, database):
-    """A runner that has jobs in hand, or an ingress that answers."""
+async def _kill_runner(team, database):
+    """Kill a runner that has jobs in hand, and start it again; False where none has."""
+    name = await _runner_at_work(team, database)
+    if not name:
+        return False
+    with team.paused(name):  # else it could finish between the look and the kill
+        if team.processes[name].pid not in await runners_at_work(database):
+            return False
+        team.kill(name)
+    team.start(name)
+    return True
+
+
+async def _runner_at_work(team, database):
     holders = await runners_at_work(database)
     names = [name for name, process in team.processes.items() if process.pid in holders]
-    if await team.answers():
-        names.append("ingress")
     return names and random.choice(names)  # noqa: S311
 
 
-async def _submit_all(team):
-    """Every job, in the order of its number."""
-    turns = asyncio.Semaphore(CALLERS)
+async def _kill_ingress(team):
+    """Kill the ingress and start it again; False while it does not answer yet."""
+    if not await team.answers():
+        return False
+    team.kill("ingress")
+    team.start("ingress")
+    return True
 
-    async def take_turn(client, number):
-        async with turns:
-            return await submit(client, **_body(number))
+
+async def _submit_all(team, until):
+    """The ids of the jobs in the order of their numbers: enough, and more until ``until()``."""
+    ids, numbers = {}, count()
+
+    async def submit_on(client):
+        while (number := next(numbers)) < JOBS or not until():
+            ids[number] = await submit(client, **_body(number))
+            await asyncio.sleep(PAUSE_S)
 
     async with team.client() as client:
-        return await asyncio.gather(*(take_turn(client, number) for number in range(JOBS)))
+        await asyncio.gather(*(submit_on(client) for _ in range(CALLERS)))
+    return [ids[number] for number in sorted(ids)]
 
 
 def _body(number):
     if number < UPLOADS:
         return {"files": {"file": ("a.jpg", _content(number))}}
-    return {"json": {"media_store_id": f"m{number}"}}
+    return {"json": {"media_store_id": f"m{number % JOBS}"}}
 
 
 def _content(number):
-    return str(number).encode()
+    return str(number % JOBS).encode()
 
 
 def _expected(ids):
