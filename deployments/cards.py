@@ -15,11 +15,10 @@ from jaxtyping import UInt8
 from deployments.batching import Batcher
 from deployments.faults import told
 from deployments.hands import open_engines
-from deployments.logs import adopt_logs
-from deployments.memory import return_memory_at_rest
 from deployments.metrics import EngineMetrics, IndexMetrics
 from deployments.naming import process_name
 from deployments.records import Records, open_records
+from deployments.replica import enter_replica
 from omma.domain.cards import RecogniseOptions, Recognition
 from omma.domain.errors import NotReady, OmmaError
 from omma.domain.faces import Lane
@@ -206,8 +205,7 @@ class CardMatching:
     """`CardMatcher` as a deployment; what to serve it learns from records of its own."""
 
     async def __init__(self, settings: Settings) -> None:
-        adopt_logs(settings.log)
-        return_memory_at_rest()
+        enter_replica(settings)
         self._records = await open_records(settings)
         self._matcher = SnapshotMatcher(settings, self._records, open_engines(settings))
         self._matcher.start()

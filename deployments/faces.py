@@ -11,9 +11,8 @@ from jaxtyping import Float32, UInt8
 
 from deployments.batching import Batcher
 from deployments.faults import told
-from deployments.logs import adopt_logs
-from deployments.memory import return_memory_at_rest
 from deployments.metrics import EngineMetrics
+from deployments.replica import enter_replica
 from omma.domain.errors import OmmaError, Overloaded
 from omma.domain.faces import Detection, DetectOptions, Lane
 from omma.engines.finder import FaceFinder, Prepared
@@ -40,8 +39,7 @@ class FaceDetection:
     """
 
     def __init__(self, settings: Settings, threads: Executor | None = None) -> None:
-        adopt_logs(settings.log)
-        return_memory_at_rest()
+        enter_replica(settings)
         pack = Catalogue.read(settings.models_file).pack(settings.faces.pack)
         path = ModelFiles(settings.models_dir).path(pack.detector)
         sized = settings.faces.detection
@@ -96,8 +94,7 @@ class FaceEmbedding:
     """`FaceEmbedder` on one replica: one recogniser, batches of crops across requests."""
 
     def __init__(self, settings: Settings, slot: str, threads: Executor | None = None) -> None:
-        adopt_logs(settings.log)
-        return_memory_at_rest()
+        enter_replica(settings)
         recogniser = (
             Catalogue.read(settings.models_file).pack(settings.faces.pack).recognisers[slot]
         )

@@ -11,9 +11,8 @@ from jaxtyping import Float32
 
 from deployments.batching import Batcher
 from deployments.faults import told
-from deployments.logs import adopt_logs
-from deployments.memory import return_memory_at_rest
 from deployments.metrics import EngineMetrics
+from deployments.replica import enter_replica
 from omma.domain.errors import OmmaError
 from omma.domain.faces import Lane
 from omma.domain.images import ImageEmbedding as Embedded
@@ -34,8 +33,7 @@ class ImageEmbedding:
     """
 
     def __init__(self, settings: Settings, threads: Executor | None = None) -> None:
-        adopt_logs(settings.log)
-        return_memory_at_rest()
+        enter_replica(settings)
         sized = settings.embedding
         self._model = Catalogue.read(settings.models_file).model(sized.model)
         self._framing, self._space = framing_of(self._model), image_space(self._model)

@@ -12,9 +12,9 @@ from ray.serve.handle import DeploymentHandle
 from deployments.capabilities import Handles, open_capabilities
 from deployments.gate import open_gate, refuse_strangers
 from deployments.jobs import JobWork, alive_nodes, job_service
-from deployments.logs import adopt_logs
 from deployments.metrics import OperationMetrics
 from deployments.records import Records, open_records, require_shared
+from deployments.replica import enter_replica
 from deployments.status import ServeStatus
 from deployments.stopping import asked_to_stop
 from omma.api.app import ApiOptions, Services, UploadLimits, build_api
@@ -45,7 +45,7 @@ class Ingress:
         self, settings: Settings, models: Handles, runner: DeploymentHandle[Any] | None
     ) -> None:
         del runner  # nobody calls it: it is bound here to be part of the application
-        adopt_logs(settings.log)
+        enter_replica(settings)
         refuse_strangers(settings.http.host, settings.auth)
         require_shared(settings, alive_nodes())
         self._settings = settings

@@ -9,11 +9,11 @@ import ray
 
 from deployments.capabilities import Handles, open_capabilities
 from deployments.chores import all_chores
-from deployments.logs import adopt_logs
 from deployments.metrics import OperationMetrics
 from deployments.naming import process_name
 from deployments.nightly import nightly_chores
 from deployments.records import Records, open_records, require_shared
+from deployments.replica import enter_replica
 from omma.domain.errors import NotReady, StoreUnavailable
 from omma.domain.jobs import Job, Json, Submission
 from omma.operations.registry import bind
@@ -71,7 +71,7 @@ class JobRunner:
     """One replica that works on jobs; it is called by nobody."""
 
     async def __init__(self, settings: Settings, models: Handles) -> None:
-        adopt_logs(settings.log)
+        enter_replica(settings)
         require_shared(settings, alive_nodes())
         self._settings = settings
         self._records = await open_records(settings)

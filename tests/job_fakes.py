@@ -457,6 +457,10 @@ class MemoryQueue(_Facet):
         self.all.tell(EventKind.STARTED, row.job)
         return Claim(row.job, hold)
 
+    async def changes(self):
+        self.all.check()
+        return self.all.seq
+
     async def renew(self, holds, *, lease_s):
         self.all.check()
         void = {hold for hold in holds if not self.all.held(hold)}
@@ -529,6 +533,10 @@ class MemoryLog(_Facet):
     """EventLog."""
 
     async def last(self):
+        self.all.check()
+        return self.all.seq
+
+    async def changes(self):
         self.all.check()
         return self.all.seq
 

@@ -14,6 +14,10 @@ class EventLog(Protocol):
         """The highest sequence number so far; 0 for none."""
         ...
 
+    async def changes(self) -> object:
+        """Equal to the answer before unless there are events since; far cheaper than reading."""
+        ...
+
     async def after(self, seq: int, *, limit: int, job_id: JobId | None = None) -> list[Event]:
         """Events above ``seq``, in order, of one job or of all."""
         ...

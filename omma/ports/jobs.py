@@ -115,6 +115,14 @@ class JobQueue(Protocol):
         """Take up to ``limit`` waiting jobs: by priority, then by age. No two runners get one."""
         ...
 
+    async def changes(self) -> object:
+        """Equal to the answer before unless jobs were submitted, retried or handed back since.
+
+        It costs far less than to claim, and says nothing of jobs whose time has come, nor of
+        batches that were closed.
+        """
+        ...
+
     async def renew(self, holds: Sequence[Hold], *, lease_s: float) -> set[Hold]:
         """Prolong the leases; answers those that are void: cancelled, deleted or another's."""
         ...

@@ -13,6 +13,7 @@ from omma.services.outages import Outages
 log = logging.getLogger(__name__)
 
 DATABASE_BACKOFF = Backoff(0.25, 5.0)  # of claims and settlements while it is away
+LOOKS = 4  # of so many at an unchanged queue, one claims: the time of a job may have come
 
 
 class Claiming:
@@ -37,6 +38,8 @@ class Claiming:
         self._largest = 1  # images of a job, as claimed last
         self._failures = 0  # claims in a row that found no database
         self._is_full = False
+        self._empty: object = None  # the state of the queue that had nothing for us
+        self._looks = 0  # at it, since that claim
 
     async def take(self, room: int) -> list[Claim]:
         """Jobs of about ``room`` images, or none."""
@@ -57,6 +60,8 @@ class Claiming:
     async def _claim(self, operations: Collection[str], room: int) -> list[Claim]:
         limit = max(1, room // self._largest)
         try:
+            if await self._is_unchanged(operations):
+                return []
             claims = await self._queue.claim(
                 self._runner, operations, limit=limit, lease_s=self._lease_s
             )
@@ -68,7 +73,18 @@ class Claiming:
             self._failures = 0
             self._is_full = len(claims) == limit
             if claims:
+                self._empty = None
                 self._largest = max(1, *(len(claim.job.asked.images) for claim in claims))
             return claims
         self._failures += 1
+        self._empty = None
         return []
+
+    async def _is_unchanged(self, operations: Collection[str]) -> bool:
+        """Whether nothing has happened since a claim of these ``operations`` found no job."""
+        state = await self._queue.changes(), frozenset(operations)
+        self._looks += 1
+        if state == self._empty and self._looks < LOOKS:
+            return True
+        self._empty, self._looks = state, 0
+        return False

@@ -47,6 +47,7 @@ class EventFeed:
         self._ring: list[Event] = []
         self._floor = BEYOND  # the ring has all above it
         self._last = 0
+        self._seen: object = None  # the log's changes when it was read last
         self._news = asyncio.Event()
         self._stopped = asyncio.Event()
         self._tailer: asyncio.Task[None] | None = None
@@ -153,8 +154,12 @@ class EventFeed:
             self._last = await self._log.last()
             self._floor = self._last
             self._wake()  # who read the log before this may have missed some
+        changes = await self._log.changes()
+        if changes == self._seen:
+            return
         while events := await self._log.after(self._last, limit=CHUNK):
             self._publish(events)
+        self._seen = changes
 
     def _publish(self, events: list[Event]) -> None:
         ring = self._ring

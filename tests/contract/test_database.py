@@ -496,6 +496,16 @@ async def test_changes_may_be_asked_for_by_many_at_once(database):
     assert len(set(await asyncio.gather(*[database.changes() for _ in range(20)]))) == 1
 
 
+async def test_changes_are_unequal_where_a_file_cannot_be_opened(tmp_path):
+    path = tmp_path / "omma.db"
+    async with opened(f"sqlite:///{path}") as database:
+        path.mkdir()
+        assert await database.changes() != await database.changes()
+        path.rmdir()
+
+        assert await database.changes() == await database.changes()
+
+
 # The file
 
 

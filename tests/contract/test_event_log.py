@@ -40,6 +40,18 @@ async def test_readers_go_on_where_they_stopped(records):
     assert await records.log.last() == 3
 
 
+async def test_changes_are_equal_until_something_happens(records):
+    seen = [await records.log.changes()]
+    await records.log.after(0, limit=10)
+    assert await records.log.changes() == seen[0]
+
+    for job in ("j1", "j2"):
+        await submit(records, job)
+        seen.append(await records.log.changes())
+
+    assert len(set(seen)) == 3
+
+
 async def test_one_job_has_its_own_story(records):
     await submit(records, "j1", "j2")
     [hold] = await claim(records)

@@ -57,6 +57,47 @@ async def test_nothing_is_claimed_of_an_empty_queue(records):
     assert await records.log.last() == 0
 
 
+async def test_changes_are_equal_while_there_is_nothing_to_claim(records):
+    before = await records.queue.changes()
+
+    assert await claim(records, limit=9) == []
+
+    assert await records.queue.changes() == before
+
+
+async def test_changes_tell_of_whatever_makes_a_job_wait(records):
+    async def claimed():
+        [hold] = await claim(records, lease_s=5)
+        return hold
+
+    async def submitted():
+        await submit(records, "j1")
+
+    async def failed():
+        await records.queue.settle([Failed(await claimed(), BROKEN, delay_s=0.0)])
+
+    async def handed_back():
+        await records.queue.release([await claimed()])
+
+    async def expired():
+        await claimed()
+        records.advance(6)
+        await records.queue.expire(limit=9)
+        records.advance(60)
+
+    async def cancelled_and_retried():
+        await records.control.cancel("j1")
+        await records.control.retry("j1")
+
+    seen = [await records.queue.changes()]
+    for happens in (submitted, failed, handed_back, expired, cancelled_and_retried):
+        await happens()
+        seen.append(await records.queue.changes())
+
+    assert len(set(seen)) == 6
+    assert await claimed()
+
+
 async def test_no_two_runners_get_one_job(records):
     await submit(records, *(f"j{number}" for number in range(60)))
 

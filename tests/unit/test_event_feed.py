@@ -122,6 +122,27 @@ async def test_what_happened_before_the_start_is_replayed_from_the_log(jobs):
         assert seqs(await heard(follower, 40)) == list(range(11, 51))
 
 
+async def test_the_log_is_read_when_it_has_changed_alone(jobs, monkeypatch):
+    reads, after = [], jobs.log.after
+
+    async def read(seq, **options):
+        reads.append(seq)
+        return await after(seq, **options)
+
+    monkeypatch.setattr(jobs.log, "after", read)
+    async with feeding(jobs) as feed:
+        follower = await feed.follow(0, wants=everything)
+        await submit(jobs, "j1")
+        await heard(follower, 1)
+        await asyncio.sleep(SHORT_S)
+        before = len(reads)
+        await asyncio.sleep(SHORT_S)
+
+        assert len(reads) == before
+        await submit(jobs, "j2")
+        assert [event.job_id for event in await heard(follower, 1)] == ["j2"]
+
+
 async def test_a_reader_that_falls_behind_the_ring_loses_nothing(jobs, feed):
     slow = await feed.follow(None, wants=everything)
     quick = await feed.follow(None, wants=everything)

@@ -23,7 +23,9 @@ from tests.samples import encode, picture
 def adopted(monkeypatch):
     """Settings of the logs that were adopted; this process is no replica."""
     adopted = []
-    monkeypatch.setattr("deployments.faces.adopt_logs", adopted.append)
+    monkeypatch.setattr(
+        "deployments.faces.enter_replica", lambda settings: adopted.append(settings.log)
+    )
     return adopted
 
 

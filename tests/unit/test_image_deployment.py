@@ -28,7 +28,7 @@ IMAGE = encode(picture(), "JPEG")
 def settings_of(tmp_path, monkeypatch):
     """Settings with a model without weights; this process is no replica, metrics go nowhere."""
     monkeypatch.setattr(ModelFiles, "path", lambda _self, info: tmp_path / info.name)
-    monkeypatch.setattr("deployments.images.adopt_logs", lambda _settings: None)
+    monkeypatch.setattr("deployments.images.enter_replica", lambda _settings: None)
     monkeypatch.setattr(Histogram, "observe", lambda *_: None)
     fields = {
         "slot": "embedding",

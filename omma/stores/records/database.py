@@ -3,12 +3,19 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Integer, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import BigInteger
 
-from omma.stores.records.engines import parse_url, postgres_engine, sqlite_engine
+from omma.stores.records.engines import (
+    create_private,
+    parse_url,
+    postgres_engine,
+    sqlite_engine,
+)
+from omma.stores.records.news import SqliteNews
 from omma.stores.records.tables import event_counter
 from omma.stores.records.trouble import translated
 
@@ -43,6 +50,7 @@ class Database:
             self._writer = postgres_engine(self._url, pool_size=pool_size, timeout_s=timeout_s)
             self._reader = self._writer.execution_options(postgresql_readonly=True)
             self._watcher = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+            self._news: SqliteNews | None = None
 
     def _open_sqlite(self, pool_size: int) -> None:
         def engine(begin: str, size: int, *pragmas: str) -> AsyncEngine:
@@ -54,7 +62,7 @@ class Database:
         self._reader = engine("BEGIN", pool_size, "query_only = ON")
         # One writer a process, queued in order: SQLite's own waiting is a lottery.
         self._writer = engine("BEGIN IMMEDIATE", 1, f"cache_size = -{WRITER_CACHE_KIB}")
-        self._watcher = engine("", 1, "query_only = ON")
+        self._news = SqliteNews(Path(self._url.database or ""), create_private)
 
     @property
     def place(self) -> str:
@@ -89,14 +97,13 @@ class Database:
     async def changes(self) -> object:
         """Equal to the answer before unless something was committed since, by anybody.
 
-        Cheap enough for who looks for news many times a second.
+        In PostgreSQL: unless an event was. Cheap enough for who looks many times a second; raises
+        `StoreUnavailable`.
         """
+        if self._news is not None:
+            return self._news.look()
         async with translated(), self._watcher.connect() as connection:
-            if not self.is_sqlite:
-                return await connection.scalar(select(event_counter.c.seq))
-            version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
-            raw = await connection.get_raw_connection()
-            return raw.info.setdefault("identity", object()), version  # only its own compare
+            return await connection.scalar(select(event_counter.c.seq))
 
     @asynccontextmanager
     async def migrate(self) -> AsyncGenerator[AsyncConnection]:
@@ -123,7 +130,9 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        for engine in (self._reader, self._writer, self._watcher):
+        if self._news is not None:
+            self._news.close()
+        for engine in (self._reader, self._writer):
             await engine.dispose()
 
 

@@ -92,7 +92,7 @@ def sqlite_engine(
 
     def create(*ignored: object) -> None:
         del ignored
-        _create_private(Path(url.database or ""))
+        create_private(Path(url.database or ""))
 
     def prepare(connection: Any, record: object) -> None:
         del record
@@ -115,7 +115,7 @@ def sqlite_engine(
     return engine
 
 
-def _create_private(path: Path) -> None:
+def create_private(path: Path) -> None:
     """Make the file before SQLite does: results are biometric data, for its owner alone.
 
     It is in WAL mode before it has its name. SQLite answers at once, without waiting, that the

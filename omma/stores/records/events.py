@@ -89,6 +89,9 @@ class SqlEventLog:
         async with self._database.read() as connection:
             return await connection.scalar(select(event_counter.c.seq)) or 0
 
+    async def changes(self) -> object:
+        return await self._database.changes()
+
     async def after(self, seq: int, *, limit: int, job_id: JobId | None = None) -> list[Event]:
         """Fewer than ``limit`` are all there are: those of unknown kinds count for nothing."""
         known: list[Event] = []

@@ -46,6 +46,9 @@ class SqlJobQueue:
             await append_events(connection, now, happened)
         return [Claim(job, Hold(job.job_id, job.attempt)) for job in started]
 
+    async def changes(self) -> object:
+        return await self._database.changes()
+
     async def renew(self, holds: Sequence[Hold], *, lease_s: float) -> set[Hold]:
         async with changing(self._database) as (connection, now):
             held = await lock_holds(connection, holds)
