@@ -188,7 +188,8 @@ class JobSettings(_Group):
     )
     chunk: PositiveInt = Field(default=8, description="Most images in one call of a model.")
     poll_interval_s: PositiveFloat = Field(
-        default=0.25, description="How often an idle runner looks for work."
+        default=0.25,
+        description="How often an idle runner looks for work; four times that for work put off.",
     )
     lease_s: PositiveFloat = Field(
         default=30.0, description="A runner silent for so long has lost its jobs."
