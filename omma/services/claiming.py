@@ -45,6 +45,7 @@ class Claiming:
         """Jobs of about ``room`` images, or none."""
         self._is_full = False
         if probed := self._outages.due():
+            self._empty = None  # a probe has a time of its own: it is never spared
             claims = await self._claim([probed], min(room, self._chunk))
             self._outages.probed(probed, found=bool(claims))
             return claims

@@ -1,5 +1,7 @@
 """How an idle runner looks for work."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from omma.domain.jobs import Submission
@@ -33,8 +35,17 @@ def queue(jobs):
 
 
 @pytest.fixture
-def claiming(queue):
-    outages = Outages(Backoff(1.0, 1.0))
+def time():
+    return SimpleNamespace(s=0.0)
+
+
+@pytest.fixture
+def outages(time):
+    return Outages(Backoff(1.0, 1.0), clock=lambda: time.s)
+
+
+@pytest.fixture
+def claiming(queue, outages):
     return Claiming(queue, ["reading"], outages, runner="r", lease_s=30, chunk=8)
 
 
@@ -69,6 +80,16 @@ async def test_a_job_whose_time_has_come_is_taken_though_nothing_changed(claimin
     jobs.advance(6)
 
     assert ["j1"] in await looks(claiming, LOOKS)
+
+
+async def test_each_probe_of_an_outage_claims(claiming, outages, queue, time):
+    outages.began("reading")
+
+    for _ in range(5):
+        time.s += 60
+        await looks(claiming, 1)
+
+    assert queue.claims == 5
 
 
 async def test_after_a_claim_that_failed_the_next_look_claims(claiming, jobs, queue):
