@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -44,9 +45,10 @@ def main(home: Path) -> int:
         raise CannotStart(f"nothing is prepared in {str(home)!r}: call `omma up`")
     has_died = False
     try:
-        _on_signals(_exit)
+        _on_signals(partial(_give_up, instance))
         _follow(instance.parent)
         instance = _start(instance)
+        _on_signals(_exit)
         has_died = _stay(instance)
     except CannotStart as error:
         say(f"cannot start: {error}")
@@ -55,6 +57,14 @@ def main(home: Path) -> int:
         _on_signals(signal.SIG_IGN)
         _stop(instance, drain=instance.is_ready and not has_died)
     return 1
+
+
+def _give_up(instance: Instance, number: int, frame: FrameType | None) -> None:
+    """Stop amid the start, from where it stands: Ray may not survive an exception there."""
+    del number, frame
+    _on_signals(signal.SIG_IGN)
+    _stop(instance, drain=False)
+    os._exit(0)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
@@ -89,7 +99,7 @@ def _start(instance: Instance) -> Instance:
         logging_level=logging.ERROR,
         log_to_driver=False,  # what workers print lies in the session's folder
     )
-    _on_signals(_exit)  # Ray has taken SIGTERM
+    _on_signals(partial(_give_up, instance))  # Ray has taken SIGTERM
     address = ray.get_runtime_context().gcs_address
     instance.but(processes=tuple(marked(instance.owns))).write()  # should we be killed meanwhile
     _deploy(deployer, address)
