@@ -149,16 +149,20 @@ def _reload_on_change(instance: Instance) -> None:
 
 def _stop(instance: Instance, *, drain: bool) -> None:
     say("stopping")
-    if drain:
-        with redirect_stderr(io.StringIO()):  # Ray is surprised by every end
-            thread = threading.Thread(target=serve.shutdown, daemon=True)
-            thread.start()
-            thread.join(DRAIN_S)
-            ray.shutdown()
+    with redirect_stderr(io.StringIO()):  # Ray is surprised by every end
+        if drain:
+            _in_time(serve.shutdown, DRAIN_S)
+        _in_time(ray.shutdown, GRACE_S)  # who is connected when the raylet dies, dies with it
     recorded = read_instance(Path(instance.home)) or instance
     reap(instance.owns, grace_s=GRACE_S, spare={os.getpid()}, known=recorded.processes)
     instance.forget()
     say("stopped")
+
+
+def _in_time(call: Callable[[], object], patience_s: float) -> None:
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(patience_s)
 
 
 if __name__ == "__main__":
