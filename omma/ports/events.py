@@ -15,7 +15,10 @@ class EventLog(Protocol):
         ...
 
     async def changes(self) -> object:
-        """Equal to the answer before unless there are events since; far cheaper than reading."""
+        """Differs from the answer before where there are events since, now and then elsewhere.
+
+        It costs far less than reading.
+        """
         ...
 
     async def after(self, seq: int, *, limit: int, job_id: JobId | None = None) -> list[Event]:

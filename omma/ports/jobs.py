@@ -116,10 +116,10 @@ class JobQueue(Protocol):
         ...
 
     async def changes(self) -> object:
-        """Equal to the answer before unless jobs were submitted, retried or handed back since.
+        """Differs from the answer before where jobs were submitted, retried or handed back since.
 
-        It costs far less than to claim, and says nothing of jobs whose time has come, nor of
-        batches that were closed.
+        At times it differs elsewhere, too. It costs far less than to claim, and says nothing of
+        jobs whose time has come, nor of batches that were closed.
         """
         ...
 

@@ -73,7 +73,7 @@ def _of_a_file(url: URL) -> URL:
 def sqlite_engine(
     url: URL, begin: str, *, pool_size: int, timeout_s: float, pragmas: tuple[str, ...] = ()
 ) -> AsyncEngine:
-    """Transactions that start with ``begin``, "" for none; ``pool_size`` 0 for no pool."""
+    """Transactions that start with ``begin``; ``pool_size`` 0 for no pool."""
     engine = create_async_engine(
         url,
         **_pooled(pool_size, timeout_s),
@@ -110,8 +110,7 @@ def sqlite_engine(
 
     event.listen(engine.sync_engine, "do_connect", create)
     event.listen(engine.sync_engine, "connect", prepare)
-    if begin:
-        event.listen(engine.sync_engine, "begin", start)
+    event.listen(engine.sync_engine, "begin", start)
     return engine
 
 
