@@ -19,16 +19,25 @@ from omma.vision.images import ImageLimits
 
 
 class Engines:
-    """Detector and ArcFace of the configured pack, one image at a time."""
+    """Detector and ArcFace of the configured pack, one image at a time.
 
-    def __init__(self, settings: Settings, sized: EngineSettings) -> None:
-        pack = Catalogue.read(settings.models_file).pack(settings.faces.pack)
+    With ``is_published`` the recogniser's file is the one that its authors published, as whoever
+    writes a service of their own would load it.
+    """
+
+    def __init__(
+        self, settings: Settings, sized: EngineSettings, *, is_published: bool = False
+    ) -> None:
+        catalogue = Catalogue.read(settings.models_file)
+        pack = catalogue.pack(settings.faces.pack)
         files = ModelFiles(settings.models_dir)
         recogniser = pack.recognisers["arcface"]
+        [model] = catalogue.members(recogniser.name)
+        file = files.original(model) if is_published else files.path(recogniser)
         detector = load_detector(pack.detector, files.path(pack.detector), sized)
         limits = ImageLimits(settings.images.max_pixels, settings.images.max_frames)
         self._finder = FaceFinder(detector, limits, policy="tight")
-        self._embedder = load_embedder(recogniser, files.path(recogniser), sized)
+        self._embedder = load_embedder(recogniser, file, sized)
         self._options = DetectOptions(alignments=(recogniser.alignment,))
         self._alignment = recogniser.alignment
 

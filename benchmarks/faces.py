@@ -15,7 +15,8 @@ from benchmarks.servers import await_port, cpu_s, running_omma, unused_port
 
 WAYS = ((2, 1, 1), (1, 1, 2), (1, 2, 1))  # processes, threads of one inference, streams
 CONCURRENCY = (1, 4, 16)
-PLAIN = (40, 2)  # images at once: the framework's default, and the cores
+# Images at once: the framework's default, and the cores; whose file of the recogniser.
+PLAIN = ((40, "converted"), (2, "converted"), (2, "published"))
 EMBED = "/api/v1/faces/embed"
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for _ in range(args.rounds):
         rows += [_in_process(*way, args.seconds) for way in WAYS]
-        rows += [row for images in PLAIN for row in _plain(images, args.seconds)]
+        rows += [row for way in PLAIN for row in _plain(*way, args.seconds)]
         rows += _served(Path(args.config), args.seconds)
     report("faces", "640x480 JPEG, one face: detect, align, embed (arcface)", _summary(rows))
 
@@ -74,10 +75,10 @@ def _in_process(processes: int, threads: int, streams: int, seconds: float) -> d
     return _row(name, load, sum(answer["cpu_s"] for answer in answers))
 
 
-def _plain(images: int, seconds: float) -> list[dict[str, object]]:
+def _plain(images: int, file: str, seconds: float) -> list[dict[str, object]]:
     port = unused_port()
-    command = [sys.executable, "-m", "benchmarks.plain", str(port), str(images)]
-    name = f"(c) one FastAPI, {images} at once"
+    command = [sys.executable, "-m", "benchmarks.plain", str(port), str(images), file]
+    name = f"(c) one FastAPI, {file} file, {images} at once"
     with subprocess.Popen(command) as process:  # noqa: S603  our own module
         try:
             await_port(port)

@@ -1,7 +1,8 @@
 """The obvious alternative: one FastAPI process that calls the same engines in threads.
 
-``python -m benchmarks.plain PORT IMAGES``: as many images at once as the framework's 40 threads
-allow is what such a service has unless somebody thinks of it; as many as there are cores is best.
+``python -m benchmarks.plain PORT IMAGES FILE``: as many images at once as the framework's 40
+threads allow is what such a service has unless somebody thinks of it; as many as there are cores
+is best. FILE is ``published`` or ``converted``: the recogniser as published, or as omma runs it.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from benchmarks.engines import Engines
 from omma.settings import EngineSettings, Settings
 
 
-def build(images: int) -> FastAPI:
+def build(images: int, *, is_published: bool) -> FastAPI:
     """One route; ``images`` in work at once."""
-    engines = Engines(Settings(), EngineSettings(threads=1, gpu="never"))
+    engines = Engines(Settings(), EngineSettings(threads=1, gpu="never"), is_published=is_published)
     app = FastAPI()
     places = asyncio.Semaphore(images)
     pool = ThreadPoolExecutor(images)
@@ -34,4 +35,6 @@ def build(images: int) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(build(int(sys.argv[2])), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+    port, images, file = sys.argv[1:]
+    app = build(int(images), is_published=file == "published")
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error")
