@@ -67,7 +67,7 @@ class Conversion(StrEnum):
     """What is done once to a published file so that an engine can run it."""
 
     FREE_DIMENSIONS = "free_dimensions"  # any batch, height and width
-    FREE_BATCH = "free_batch"  # any batch
+    FREE_BATCH = "free_batch"  # any batch; on CPUs without PRelu
     FROZEN_GRAPH = "frozen_graph"  # a TensorFlow 1 graph becomes ONNX
     TFJS_RESNET50 = "tfjs_resnet50"  # a TensorFlow.js ResNet50 becomes ONNX, up to its features
 

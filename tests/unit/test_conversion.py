@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from omma.domain.errors import ConversionFailed
 from omma.domain.models import Conversion
+from omma.engines.conversion.activations import fold_scales
 from omma.engines.conversion.checks import largest
 from omma.engines.conversion.convert import convert
 from omma.engines.conversion.runner import SubprocessConverter
@@ -116,3 +117,84 @@ def test_a_conversion_that_takes_too_long_is_ended(detector, tmp_path):
 
     with pytest.raises(ConversionFailed, match="less busy"):
         hasty.convert(Conversion.FREE_DIMENSIONS, detector, tmp_path / "wide.onnx")
+
+
+def recogniser_with_slopes(path, slopes):
+    """An old-style recogniser whose only activation bends by ``slopes``."""
+    channels = len(slopes)
+    kernel = np.random.default_rng(1).normal(size=(channels, 3, 3, 3)).astype(np.float32)
+    bend = np.asarray(slopes, np.float32).reshape(-1, 1, 1)
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["mapped"], pads=[1, 1, 1, 1]),
+        helper.make_node("PRelu", ["mapped", "slopes"], ["bent"]),
+        helper.make_node("GlobalAveragePool", ["bent"], ["pooled"]),
+        helper.make_node("Reshape", ["pooled", "shape"], ["output"]),
+    ]
+    weights = {"kernel": kernel, "slopes": bend, "shape": np.array([1, -1], np.int64)}
+    return save(path, nodes, weights, (1, channels))
+
+
+@pytest.mark.parametrize("slopes", [[0.25, 0, -0.5, 1], [0.25, 0, -0.5, 1.5]])
+def test_a_bent_activation_becomes_convolutions_that_answer_the_same(tmp_path, slopes):
+    original = recogniser_with_slopes(tmp_path / "bent.onnx", slopes)
+
+    converted = convert(Conversion.FREE_BATCH, original, tmp_path / "wide.onnx")
+
+    kinds = {node.op_type for node in onnx.load(tmp_path / "wide.onnx").graph.node}
+    assert converted.max_difference < 1e-6
+    assert "PRelu" not in kinds
+
+
+def test_a_slope_for_every_channel_at_once_stays_an_activation(tmp_path):
+    nodes = [
+        helper.make_node("PRelu", ["image", "slope"], ["bent"]),
+        helper.make_node("GlobalAveragePool", ["bent"], ["pooled"]),
+        helper.make_node("Reshape", ["pooled", "shape"], ["output"]),
+    ]
+    weights = {"slope": np.full(1, 0.2, np.float32), "shape": np.array([1, -1], np.int64)}
+    original = save(tmp_path / "one.onnx", nodes, weights, (1, 3))
+
+    converted = convert(Conversion.FREE_BATCH, original, tmp_path / "wide.onnx")
+
+    assert converted.max_difference == 0
+
+
+def scaled_convolution(*, outputs):
+    """A convolution, its scaled output, and ``outputs`` of the graph."""
+    values = {"kernel": np.ones((2, 3, 1, 1)), "bias": np.ones(2), "scale": np.full(1, 0.17)}
+    weights = [numpy_helper.from_array(v.astype(np.float32), name) for name, v in values.items()]
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel", "bias"], ["mapped"]),
+        helper.make_node("Mul", ["scale", "mapped"], ["scaled"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 4, 4))
+    declared = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2, 4, 4)) for name in outputs
+    ]
+    graph = helper.make_graph(nodes, "graph", [image], declared, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def answers(model, path):
+    onnx.save(model, path)
+    return OnnxSession(path).run(np.linspace(-1, 1, 48, dtype=np.float32).reshape(1, 3, 4, 4))
+
+
+def test_a_scale_behind_a_convolution_moves_into_its_weights(tmp_path):
+    model = scaled_convolution(outputs=["scaled"])
+    before = answers(model, tmp_path / "before.onnx")
+
+    fold_scales(model)
+
+    assert [node.op_type for node in model.graph.node] == ["Conv"]
+    assert largest(before, answers(model, tmp_path / "after.onnx")) < 1e-6
+
+
+def test_a_scale_stays_where_something_else_reads_what_it_scales(tmp_path):
+    model = scaled_convolution(outputs=["scaled", "mapped"])
+    before = answers(model, tmp_path / "before.onnx")
+
+    fold_scales(model)
+
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Mul"]
+    assert largest(before, answers(model, tmp_path / "after.onnx")) == 0

@@ -11,8 +11,8 @@ import onnx
 
 from omma.domain.errors import ConversionFailed
 from omma.domain.models import Conversion, Converted
-from omma.engines.conversion import checks, dimensions, tfjs
-from omma.engines.conversion.runner import VERSIONS
+from omma.engines.conversion import activations, checks, dimensions, tfjs
+from omma.engines.conversion.runner import KEEPS_PRELU, VERSIONS
 from omma.engines.session import OnnxSession
 from omma.vision.vectors import l2_normalise
 
@@ -26,7 +26,7 @@ def convert(conversion: Conversion, original: Path, target: Path) -> Converted:
             difference = _widened(dimensions.free_dimensions, original, target)
             tools = ("onnx", "onnxruntime")
         case Conversion.FREE_BATCH:
-            difference = _widened(dimensions.free_batch, original, target)
+            difference = _widened(_recogniser, original, target)
             tools = ("onnx", "onnxruntime")
         case Conversion.FROZEN_GRAPH:
             difference = _from_tensorflow(original, target)
@@ -52,11 +52,20 @@ def _widened(
     return checks.of_dimensions(original, target, declared)
 
 
+def _recogniser(model: onnx.ModelProto) -> onnx.ModelProto:
+    model = dimensions.free_batch(model)
+    if not KEEPS_PRELU:
+        activations.unfold_prelu(model)
+    return model
+
+
 def _from_tensorflow(original: Path, target: Path) -> float:
     from omma.engines.conversion import frozen_graph  # noqa: PLC0415  TensorFlow takes seconds
 
     graph = frozen_graph.read(original)
-    onnx.save(dimensions.named_batch(frozen_graph.to_onnx(graph)), target)
+    model = dimensions.named_batch(frozen_graph.to_onnx(graph))
+    activations.fold_scales(model)
+    onnx.save(model, target)
     images = checks.noise((3, frozen_graph.SIDE_PX, frozen_graph.SIDE_PX, 3))
     expected = frozen_graph.embed(graph, images)
     return checks.largest([expected], OnnxSession(target).run(images))
