@@ -35,7 +35,7 @@ def refuse_strangers(host: str, auth: AuthSettings) -> None:
     if not auth.is_configured:
         raise CannotStart(
             f"will not listen on {host!r} without a key to verify tokens with: set PUBLIC_KEY_PATH,"
-            " JWT_SECRET or OMMA_AUTH__JWKS (`omma tokens keygen` makes a pair of keys),"
+            " JWT_SECRET or OMMA_AUTH__JWKS (`omma tokens keygen FOLDER` makes a pair of keys),"
             f" or keep {LOOPBACK}"
         )
 

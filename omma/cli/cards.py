@@ -10,26 +10,15 @@ from typing import Annotated
 import orjson
 import typer
 
-from omma.cli.asking import (
-    CONCURRENCY,
-    SOME_FAILED,
-    Concurrency,
-    Paths,
-    Server,
-    Token,
-    Url,
-    ask_server,
-    read_params,
-    run,
-)
+from omma.cli.asking import SOME_FAILED, Server, Token, Url, read_params
 from omma.cli.pictures import SUFFIXES
-from omma.cli.runs import Line, write_json
-from omma.client import DEFAULT_URL
+from omma.cli.runs import CONCURRENCY, Concurrency, Line, Paths, run, write_json
+from omma.client.cards import CardCalls
+from omma.client.connection import DEFAULT_URL
 from omma.wire.cards import (
     CardAnswer,
     CardMatchParams,
     CardRef,
-    CorrectionAnswer,
     CorrectionParams,
     RecogniseAnswer,
 )
@@ -56,7 +45,7 @@ Face = Annotated[int, typer.Option(min=0, help="Which side it shows: 0 for the f
 Claimed = Annotated[str, typer.Option(metavar="ID", help="The card that had been answered.")]
 ClaimedFace = Annotated[int, typer.Option(min=0, help="Which side of it.")]
 
-app = typer.Typer(help="Recognise cards, look them up, correct answers.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -83,7 +72,7 @@ def recognise(  # noqa: PLR0913  Typer reads the options off the signature
     params = read_params(CardMatchParams, query)
     run(
         paths,
-        Server(url, token),
+        (Server(url, token), CardCalls),
         lambda client: partial(client.recognise_cards, params=params),
         (concurrency, _target(draw, paths)),
         write_json if as_json else _write,
@@ -110,12 +99,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Tell what is known of a card."""
-
-    async def ask() -> CardAnswer:
-        async with Server(url, token).client() as client:
-            return await client.card(card_id)
-
-    card = ask_server(ask())
+    card = Server(url, token).ask(CardCalls, lambda client: client.card(card_id))
     if as_json:
         typer.echo(orjson.dumps(card.model_dump()).decode())
         return
@@ -133,12 +117,8 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find cards by name; exit code 1 where none has it."""
-
-    async def ask() -> list[CardAnswer]:
-        async with Server(url, token).client() as client:
-            return (await client.search_cards(name, limit=limit)).cards
-
-    cards = ask_server(ask())
+    server = Server(url, token)
+    cards = server.ask(CardCalls, lambda client: client.search_cards(name, limit=limit)).cards
     for card in cards:
         line = orjson.dumps(card.model_dump()).decode() if as_json else _row(card)
         typer.echo(line)
@@ -170,12 +150,9 @@ def correct(  # noqa: PLR0913  Typer reads the options off the signature
             "claimed_face": claimed_face,
         },
     )
-
-    async def ask() -> CorrectionAnswer:
-        async with Server(url, token).client() as client:
-            return await client.correct_card(photo.read_bytes(), said)
-
-    typer.echo(f"kept as {ask_server(ask()).correction_id}")
+    server, image = Server(url, token), photo.read_bytes()
+    kept = server.ask(CardCalls, lambda client: client.correct_card(image, said))
+    typer.echo(f"kept as {kept.correction_id}")
 
 
 def _write(line: Line) -> None:

@@ -15,10 +15,6 @@ from omma.stores.records import migrations
 from omma.stores.records.database import Database
 
 UNREACHABLE, REFUSED = 1, 2
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 the database does not answer; "
-    "2 wrong usage or settings, or a schema that this omma does not know."
-)
 
 Config = Annotated[
     Path | None,
@@ -31,7 +27,7 @@ Home = Annotated[
 Work = Callable[[Database], Awaitable[None]]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
-app = typer.Typer(help=f"Migrate the database of the records. {EXIT_CODES}", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from omma.cli.asking import CONCURRENCY, Concurrency, Paths, Server, Token, Url, read_params, run
-from omma.client import DEFAULT_URL
+from omma.cli.asking import Server, Token, Url, read_params
+from omma.cli.runs import CONCURRENCY, Concurrency, Paths, run
+from omma.client.connection import DEFAULT_URL
+from omma.client.images import ImageCalls
 from omma.wire.faces import DetectParams, EmbedParams
 
 Draw = Annotated[
@@ -28,7 +30,7 @@ Crops = Annotated[bool, typer.Option("--crops", help="Also a JPEG of every face,
 Models = Annotated[str, typer.Option(help="Recognisers, separated by commas.")]
 Encoding = Annotated[str, typer.Option(help="float or base64.")]
 
-app = typer.Typer(help="Find and embed the faces of pictures.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -47,7 +49,8 @@ def detect(  # noqa: PLR0913  Typer reads the options off the signature
     """Find faces; one JSON line a picture."""
     query = {"min_score": min_score, "max_faces": max_faces, "det_size": det_size, "crops": crops}
     params = read_params(DetectParams, query)
-    run(paths, Server(url, token), lambda c: partial(c.detect, params=params), (concurrency, draw))
+    server = Server(url, token), ImageCalls
+    run(paths, server, lambda c: partial(c.detect, params=params), (concurrency, draw))
 
 
 @app.command()
@@ -68,4 +71,5 @@ def embed(  # noqa: PLR0913
     """Find faces and embed them; one JSON line a picture."""
     query = {"min_score": min_score, "max_faces": max_faces, "det_size": det_size, "crops": crops}
     params = read_params(EmbedParams, {**query, "models": models, "encoding": encoding})
-    run(paths, Server(url, token), lambda c: partial(c.embed, params=params), (concurrency, draw))
+    server = Server(url, token), ImageCalls
+    run(paths, server, lambda c: partial(c.embed, params=params), (concurrency, draw))

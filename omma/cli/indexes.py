@@ -3,21 +3,22 @@
 Exit codes: 0 done; 1 a rebuild failed or was refused; 2 wrong usage, no server, or a refusal.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from omma.cli.asking import SOME_FAILED, Server, Token, Url, ask_server, read_params
+from omma.cli.asking import SOME_FAILED, Server, Token, Url, read_params
 from omma.cli.bundles import export_bundle, import_bundle
 from omma.cli.watching import JobBars, watch_jobs
 from omma.cli.wording import plan_in_words, result_in_words, size_in_words
-from omma.client import DEFAULT_URL, Client
-from omma.domain.indexes import CARDS
+from omma.client.connection import DEFAULT_URL
+from omma.client.indexes import IndexCalls
+from omma.client.jobs import JobCalls
 from omma.wire.indexes import (
     IndexAnswer,
     IndexSummary,
@@ -31,23 +32,26 @@ from omma.wire.indexes import (
 )
 from omma.wire.jobs import JobAnswer
 
-Result = TypeVar("Result")
-Name = Annotated[str, typer.Option("--index", "-i", help="Which index.")]
+Index = Annotated[str, typer.Argument(metavar="INDEX", help="As `list` names them: cards.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Seen = Annotated[
     int | None,
     typer.Option(min=0, metavar="SEQUENCE", help="Change nothing where another is published."),
 ]
 
-app = typer.Typer(help="Rebuild indexes, publish them, roll them back.", no_args_is_help=True)
+app = typer.Typer()
 app.command(name="import")(import_bundle)
 app.command(name="export")(export_bundle)
+
+
+class Calls(IndexCalls, JobCalls):
+    """Rebuilds are jobs."""
 
 
 @app.command(name="list")
 def list_indexes(*, json: Json = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """List the indexes, and what is published of each."""
-    answer = _run(Server(url, token), lambda client: client.indexes())
+    answer = Server(url, token).ask(Calls, lambda client: client.indexes())
     if json:
         typer.echo(answer.model_dump_json())
     else:
@@ -56,21 +60,21 @@ def list_indexes(*, json: Json = False, url: Url = DEFAULT_URL, token: Token = "
 
 @app.command()
 def show(
+    index: Index,
     version: Annotated[str, typer.Argument(help="A snapshot. [default: all]")] = "",
     *,
-    index: Name = CARDS,
     json: Json = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Show an index with its snapshots, or one snapshot with its report."""
 
-    async def work(client: Client) -> IndexAnswer | SnapshotAnswer:
+    async def work(client: Calls) -> IndexAnswer | SnapshotAnswer:
         if version:
             return await client.snapshot(index, version)
         return await client.index(index)
 
-    answer = _run(Server(url, token), work)
+    answer = Server(url, token).ask(Calls, work)
     if json:
         typer.echo(answer.model_dump_json())
         return
@@ -83,8 +87,8 @@ def show(
 
 @app.command()
 def rebuild(  # noqa: PLR0913  Typer reads the options off the signature
+    index: Index,
     *,
-    index: Name = CARDS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and what it costs.")
     ] = False,
@@ -97,7 +101,7 @@ def rebuild(  # noqa: PLR0913  Typer reads the options off the signature
     """Rebuild an index by a job; while one waits or runs, it is that one."""
     wanted = RebuildRequest(force=force, dry_run=dry_run)
 
-    async def work(client: Client) -> JobAnswer:
+    async def work(client: Calls) -> JobAnswer:
         job = await client.rebuild(index, wanted)
         if not (wait or dry_run):
             return job
@@ -105,7 +109,7 @@ def rebuild(  # noqa: PLR0913  Typer reads the options off the signature
             [ended] = await watch_jobs(client, [job.job_id], bars) or [job]
         return ended
 
-    job = _run(Server(url, token), work)
+    job = Server(url, token).ask(Calls, work)
     if json:
         typer.echo(job.model_dump_json())
     elif wait or dry_run:
@@ -118,9 +122,9 @@ def rebuild(  # noqa: PLR0913  Typer reads the options off the signature
 
 @app.command()
 def publish(  # noqa: PLR0913
+    index: Index,
     version: Annotated[str, typer.Argument(help="As `show` lists them.")],
     *,
-    index: Name = CARDS,
     force: Annotated[bool, typer.Option("--force", help="Even one that the gate refused.")] = False,
     expected: Seen = None,
     json: Json = False,
@@ -130,13 +134,14 @@ def publish(  # noqa: PLR0913
     """Let a snapshot be served; replicas swap to it within seconds, without a pause."""
     said = {"version": version, "force": force, "expected_sequence": expected}
     wanted = read_params(PublishRequest, said)
-    _say(_run(Server(url, token), lambda client: client.publish(index, wanted)), as_json=json)
+    published = Server(url, token).ask(Calls, lambda client: client.publish(index, wanted))
+    _say(published, as_json=json)
 
 
 @app.command()
 def rollback(
+    index: Index,
     *,
-    index: Name = CARDS,
     expected: Seen = None,
     json: Json = False,
     url: Url = DEFAULT_URL,
@@ -144,15 +149,8 @@ def rollback(
 ) -> None:
     """Let the snapshot be served that was published before this one."""
     wanted = RollbackRequest(expected_sequence=expected)
-    _say(_run(Server(url, token), lambda client: client.rollback(index, wanted)), as_json=json)
-
-
-def _run(server: Server, work: Callable[[Client], Awaitable[Result]]) -> Result:
-    async def connected() -> Result:
-        async with server.client() as client:
-            return await work(client)
-
-    return ask_server(connected())
+    published = Server(url, token).ask(Calls, lambda client: client.rollback(index, wanted))
+    _say(published, as_json=json)
 
 
 def _say(published: PublishedAnswer, *, as_json: bool) -> None:

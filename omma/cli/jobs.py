@@ -6,7 +6,7 @@ Exit codes: 0 done; 1 some jobs failed or were refused; 2 wrong usage, or no ser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import orjson
 import typer
@@ -14,17 +14,18 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from omma.cli.asking import SOME_FAILED, Server, Token, Url, ask_server, read_params
+from omma.cli.asking import SOME_FAILED, Server, Token, Url, read_params
 from omma.cli.pictures import find_pictures
 from omma.cli.submitting import Wish, submit_all
 from omma.cli.watching import JobBars, watch_all, watch_jobs
-from omma.client import DEFAULT_URL, Client, RequestRefused
+from omma.client.connection import DEFAULT_URL
+from omma.client.errors import RequestRefused
+from omma.client.jobs import JobCalls
 from omma.wire.jobs import CleanupRequest, JobAnswer, JobListParams, JobRequest, JobSummary
 
 WEB = ("http://", "https://")
 ID_WIDTH = 36  # never cut: other commands want ids
 
-Result = TypeVar("Result")
 Ids = Annotated[list[str], typer.Argument(metavar="JOB_ID...", help="As `list` shows them.")]
 SomeIds = Annotated[list[str] | None, typer.Argument(metavar="[JOB_ID]...", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines on standard output.")]
@@ -35,7 +36,7 @@ Params = Annotated[
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="Of the operation."),
 ]
 
-app = typer.Typer(help="Ask for durable jobs and watch them.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -67,7 +68,7 @@ def submit(  # noqa: PLR0913  Typer reads the options off the signature
     if not wishes:
         raise typer.BadParameter("expected images or --media-id")
 
-    async def work(client: Client) -> bool:
+    async def work(client: JobCalls) -> bool:
         jobs, is_whole = await submit_all(client, operation, wishes, as_json=json and not wait)
         if not wait:
             return is_whole
@@ -76,7 +77,7 @@ def submit(  # noqa: PLR0913  Typer reads the options off the signature
         _show_results(ended, as_json=json)
         return is_whole and all(job.status == "completed" for job in ended)
 
-    _end(_run(Server(url, token), work))
+    _end(Server(url, token).ask(JobCalls, work))
 
 
 @app.command(name="list")
@@ -94,7 +95,7 @@ def list_jobs(  # noqa: PLR0913
     query = {"status": status, "task_type": operation, "batch": batch, "limit": min(limit, 200)}
     wanted = read_params(JobListParams, query)
 
-    async def work(client: Client) -> list[JobSummary]:
+    async def work(client: JobCalls) -> list[JobSummary]:
         found, cursor = list[JobSummary](), ""
         while len(found) < limit:
             page = await client.jobs(wanted.model_copy(update={"cursor": cursor}))
@@ -104,7 +105,7 @@ def list_jobs(  # noqa: PLR0913
                 break
         return found[:limit]
 
-    jobs = _run(Server(url, token), work)
+    jobs = Server(url, token).ask(JobCalls, work)
     if json:
         _write_lines(jobs)
     else:
@@ -115,10 +116,10 @@ def list_jobs(  # noqa: PLR0913
 def show(job_ids: Ids, *, json: Json = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Show jobs with their results."""
 
-    async def work(client: Client) -> list[JobAnswer]:
+    async def work(client: JobCalls) -> list[JobAnswer]:
         return [await client.job(job_id) for job_id in job_ids]
 
-    _show_results(_run(Server(url, token), work), as_json=json)
+    _show_results(Server(url, token).ask(JobCalls, work), as_json=json)
 
 
 @app.command()
@@ -127,7 +128,7 @@ def watch(
 ) -> None:
     """Watch jobs to their end; without ids, all of yours until Ctrl-C."""
 
-    async def work(client: Client) -> bool:
+    async def work(client: JobCalls) -> bool:
         with JobBars(as_json=json) as bars:
             if not job_ids:
                 await watch_all(client, bars)
@@ -136,7 +137,7 @@ def watch(
         return all(job.status == "completed" for job in ended)
 
     with suppress(KeyboardInterrupt):  # enough was seen; the jobs go on
-        _end(_run(Server(url, token), work))
+        _end(Server(url, token).ask(JobCalls, work))
 
 
 @app.command()
@@ -171,7 +172,7 @@ def clean(  # noqa: PLR0913
         return
     query = {"status": status, "older_than_seconds": older_than, "remove_orphaned_files": orphans}
     wanted = read_params(CleanupRequest, query)
-    gone = _run(server, lambda client: client.cleanup(wanted))
+    gone = server.ask(JobCalls, lambda client: client.cleanup(wanted))
     if json:
         typer.echo(gone.model_dump_json())
     else:
@@ -212,10 +213,10 @@ def _wishes(
 def _each(
     job_ids: Sequence[str],
     server: Server,
-    change_of: Callable[[Client], Callable[[str], Awaitable[object]]],
+    change_of: Callable[[JobCalls], Callable[[str], Awaitable[object]]],
     done: str,
 ) -> None:
-    async def work(client: Client) -> bool:
+    async def work(client: JobCalls) -> bool:
         is_whole = True
         for job_id in job_ids:
             try:
@@ -226,15 +227,7 @@ def _each(
                 typer.echo(f"{job_id}  {error}", err=True)
         return is_whole
 
-    _end(_run(server, work))
-
-
-def _run(server: Server, work: Callable[[Client], Awaitable[Result]]) -> Result:
-    async def connected() -> Result:
-        async with server.client() as client:
-            return await work(client)
-
-    return ask_server(connected())
+    _end(server.ask(JobCalls, work))
 
 
 def _end(is_whole: bool) -> None:  # noqa: FBT001  what the command has to say

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from omma.cli.progress import PullBars
+from omma.cli.pull_bars import PullBars
 from omma.domain.errors import CannotStart, LicenceNotAccepted, ModelFault, ModelNotFound
 from omma.domain.models import PullStep
 from omma.engines.conversion.runner import SubprocessConverter
@@ -31,12 +31,7 @@ Names = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 a model is missing, corrupt, or could not be fetched or converted; "
-    "2 an unknown model or option, or an unreadable catalogue; 3 a licence was not accepted."
-)
-
-app = typer.Typer(help=f"List, pull and verify the models. {EXIT_CODES}", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")

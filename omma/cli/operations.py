@@ -1,7 +1,4 @@
-"""`omma {noun} {verb}` for every operation that no contract documents, from its declaration.
-
-Exit codes: 0 every picture has its answer; 1 some have not; 2 wrong usage, or no server.
-"""
+"""`omma {noun} {verb}` for every operation that no contract documents, from its declaration."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -12,26 +9,23 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from pydantic.fields import FieldInfo
 
-from omma.cli.asking import CONCURRENCY, Concurrency, Paths, Server, Token, Url, read_params, run
-from omma.client import DEFAULT_URL
+from omma.cli.asking import Server, Token, Url, read_params
+from omma.cli.runs import CONCURRENCY, Concurrency, Paths, run
+from omma.client.connection import DEFAULT_URL
+from omma.client.images import ImageCalls
 from omma.operations.declaring import Operation
 from omma.operations.registry import OPERATIONS
 
 PLAIN = (bool, int, float)  # whatever else is written as text, and checked by the parameters
 
 
-def add_commands(app: typer.Typer, operations: Iterable[Operation[Any, Any]] = OPERATIONS) -> None:
-    """Give ``app`` the command of each operation, below its noun."""
-    nouns: dict[str, typer.Typer] = {}
+def commands_of(noun: str, operations: Iterable[Operation[Any, Any]] = OPERATIONS) -> typer.Typer:
+    """The commands below ``noun``, one an operation."""
+    app = typer.Typer()
     for operation in operations:
-        if operation.answer is None:
-            continue
-        if operation.noun not in nouns:
-            nouns[operation.noun] = typer.Typer(
-                help=f"Ask about {operation.noun}.", no_args_is_help=True
-            )
-            app.add_typer(nouns[operation.noun], name=operation.noun)
-        nouns[operation.noun].command(operation.verb, help=_help(operation))(_command(operation))
+        if operation.answer is not None and operation.noun == noun:
+            app.command(operation.verb, help=_help(operation))(_command(operation))
+    return app
 
 
 def _help(operation: Operation[Any, Any]) -> str:
@@ -46,7 +40,7 @@ def _command(operation: Operation[Any, Any]) -> Callable[..., None]:
         params = read_params(operation.params, given)
         run(
             paths,
-            Server(url, token),
+            (Server(url, token), ImageCalls),
             lambda client: partial(
                 client.run_operation, operation.path, params=params, shape=shape
             ),

@@ -7,20 +7,29 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import orjson
+import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from omma.cli.asking import SOME_FAILED, Calls, Server
 from omma.cli.drawing import draw_cards, draw_faces, save_as, save_beside
-from omma.cli.pictures import Picture
-from omma.client import AnswerTimeout, RequestRefused
+from omma.cli.pictures import Picture, find_pictures
+from omma.client.errors import AnswerTimeout, RequestRefused
 from omma.wire.cards import RecogniseAnswer
 from omma.wire.faces import DetectAnswer, EmbedAnswer
 from omma.wire.problems import Problem
 
+CONCURRENCY = 16  # keeps batches full: more than the server's largest, answered and under way
+
 Ask = Callable[[bytes], Awaitable[BaseModel]]
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH...", help="Files, folders (with all below) or globs.")
+]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Pictures under way at once.")]
 
 
 class Failure(BaseModel):
@@ -45,6 +54,23 @@ def write_json(line: Line) -> None:
     values = {key: value.model_dump(exclude_none=True) for key, value in outcome.items() if value}
     sys.stdout.buffer.write(orjson.dumps({"path": line.path, **values}) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def run(
+    paths: Sequence[str],
+    server: tuple[Server, type[Calls]],
+    ask_of: Callable[[Calls], Ask],
+    how: tuple[int, Path | None],
+    write: Callable[[Line], None] = write_json,
+) -> None:
+    """Ask about every picture, and end the command with the exit code that says how it went."""
+    try:
+        pictures = find_pictures(paths)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(f"no picture at {error.args[0]!r}") from None
+    at, calls = server
+    failed = at.ask(calls, lambda client: Run(ask_of(client), *how, write).over(pictures))
+    raise typer.Exit(SOME_FAILED if failed else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -117,6 +116,8 @@ def _state(home: Path | None, config: Path | None) -> dict[str, Any]:
 
 
 def _health(url: str) -> dict[str, Any]:
+    import httpx  # noqa: PLC0415  help and completion do without it
+
     try:
         return httpx.get(f"{url}/health", timeout=HEALTH_TIMEOUT_S, trust_env=False).json()
     except (httpx.HTTPError, ValueError) as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 import orjson
 import typer
 
-from omma.client import AnswerTimeout, Client, RequestRefused
+from omma.client.errors import AnswerTimeout, RequestRefused
+from omma.client.jobs import JobCalls
 from omma.wire.jobs import JobAnswer, JobRequest
 
 AT_ONCE = 16
@@ -24,7 +25,7 @@ class Wish:
 
 
 async def submit_all(
-    client: Client, operation: str, wishes: Sequence[Wish], *, as_json: bool
+    client: JobCalls, operation: str, wishes: Sequence[Wish], *, as_json: bool
 ) -> tuple[list[JobAnswer], bool]:
     """The jobs that were taken, and whether those are all."""
     turns = asyncio.Semaphore(AT_ONCE)

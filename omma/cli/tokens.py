@@ -33,7 +33,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"([1-9][0-9]{0,4})([smhd])")
 LONGEST_ID = 200
 
-app = typer.Typer(help="Make keys, issue tokens, read them and revoke them.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -140,7 +140,8 @@ def _signer(key: Path | None, secret: Path | None, auth: AuthSettings) -> Signin
         shared = read_file(secret, "shared secret").decode("utf-8", "surrogateescape").strip()
     if not shared:
         raise CannotStart(
-            "nothing to sign with: name a private key with --key (`omma tokens keygen` makes one),"
+            "nothing to sign with: name a private key with --key"
+            " (`omma tokens keygen FOLDER` makes one),"
             " or a shared secret with --secret or JWT_SECRET"
         )
     material = secret_key(shared).material

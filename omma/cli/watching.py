@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from omma.cli.progress import LiveBars
-from omma.client import Client, RequestRefused
+from omma.client.errors import RequestRefused
+from omma.client.jobs import JobCalls
 from omma.domain.events import EventKind
 from omma.wire.events import StreamedEvent
 from omma.wire.jobs import JobAnswer, JobListParams, JobSummary
@@ -82,7 +83,7 @@ def _amount(progress: dict[str, Any]) -> dict[str, Any]:
     return {"completed": progress["current"], "total": progress["total"] or None}
 
 
-async def watch_jobs(client: Client, job_ids: Sequence[str], bars: JobBars) -> list[JobAnswer]:
+async def watch_jobs(client: JobCalls, job_ids: Sequence[str], bars: JobBars) -> list[JobAnswer]:
     """Follow all of them to their ends; how they stand then, those that were deleted aside."""
     turns = asyncio.Semaphore(STREAMS)
 
@@ -98,7 +99,7 @@ async def watch_jobs(client: Client, job_ids: Sequence[str], bars: JobBars) -> l
     return [job for job in ended if job is not None]
 
 
-async def watch_all(client: Client, bars: JobBars) -> None:
+async def watch_all(client: JobCalls, bars: JobBars) -> None:
     """Follow whatever happens, until somebody has seen enough."""
     for job in (await client.jobs(JobListParams.model_validate({"status": ACTIVE}))).jobs:
         bars.show(job)

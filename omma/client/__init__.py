@@ -1,25 +1,21 @@
-"""The Python client of a running omma: what the command uses, and you may too."""
+"""The Python client of a running omma: what the command uses, and you may too.
 
-from collections.abc import Sequence
-from typing import Any
+A name is imported when it is asked for: the command starts with the few that it needs.
+"""
 
-import httpx
-from pydantic import BaseModel
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from omma.client.cards import CardCalls
-from omma.client.connection import BUSY, DEFAULT_URL, Answer, Heard, read, refused
-from omma.client.errors import (
-    AnswerTimeout,
-    ClientError,
-    NotOmma,
-    RequestRefused,
-    ServerUnreachable,
-)
-from omma.client.indexes import IndexCalls
-from omma.client.jobs import JobCalls
-from omma.wire.faces import BatchAnswer, DetectAnswer, DetectParams, EmbedAnswer, EmbedParams
-from omma.wire.images import ImageEmbedAnswer, ImageEmbedParams
-from omma.wire.system import HealthAnswer
+if TYPE_CHECKING:
+    from omma.client.client import Client
+    from omma.client.connection import DEFAULT_URL, Heard
+    from omma.client.errors import (
+        AnswerTimeout,
+        ClientError,
+        NotOmma,
+        RequestRefused,
+        ServerUnreachable,
+    )
 
 __all__ = [
     "DEFAULT_URL",
@@ -32,52 +28,10 @@ __all__ = [
     "ServerUnreachable",
 ]
 
-BYTES = {"content-type": "application/octet-stream"}  # the server looks at the bytes
+ELSEWHERE = {"Client": "client", "DEFAULT_URL": "connection", "Heard": "connection"}
 
 
-class Client(JobCalls, CardCalls, IndexCalls):
-    """Asks one server; many requests may be under way at once."""
-
-    async def health(self) -> HealthAnswer:
-        """The server's own word on how it is; also while it starts."""
-        answer = await self._send("GET", "/health")
-        if answer.is_success or answer.status_code == BUSY:
-            return read(HealthAnswer, answer)
-        raise refused(answer)
-
-    async def detect(self, image: bytes, params: DetectParams | None = None) -> DetectAnswer:
-        """The faces of one encoded image."""
-        answer = await self._post("detect", params, content=image, headers=BYTES)
-        return read(DetectAnswer, answer)
-
-    async def embed(self, image: bytes, params: EmbedParams | None = None) -> EmbedAnswer:
-        """The same with embeddings."""
-        answer = await self._post("embed", params, content=image, headers=BYTES)
-        return read(EmbedAnswer, answer)
-
-    async def embed_batch(
-        self, images: Sequence[tuple[str, bytes]], params: EmbedParams | None = None
-    ) -> BatchAnswer:
-        """One result or error per named image, in the order given."""
-        files = [("file", image) for image in images]
-        return read(BatchAnswer, await self._post("embed/batch", params, files=files))
-
-    async def embed_image(
-        self, image: bytes, params: ImageEmbedParams | None = None
-    ) -> ImageEmbedAnswer:
-        """Where a model places one encoded image as a whole."""
-        path = "/api/v1/images/embed"
-        return await self.run_operation(path, image, params=params, shape=ImageEmbedAnswer)
-
-    async def run_operation(
-        self, path: str, image: bytes, *, params: BaseModel | None, shape: type[Answer]
-    ) -> Answer:
-        """What the operation at ``path`` answers about one encoded image."""
-        return read(shape, await self._post_to(path, params, content=image, headers=BYTES))
-
-    async def _post(self, route: str, params: DetectParams | None, **body: Any) -> httpx.Response:
-        return await self._post_to(f"/api/v1/faces/{route}", params, **body)
-
-    async def _post_to(self, path: str, params: BaseModel | None, **body: Any) -> httpx.Response:
-        query = params.model_dump(exclude_defaults=True) if params else {}
-        return await self._ask("POST", path, params=query, **body)
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{ELSEWHERE.get(name, 'errors')}"), name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,6 +25,7 @@ from omma.wire.problems import Problem
 DEFAULT_URL = "http://127.0.0.1:8000"
 BUSY, TOO_MANY, NO_CONTENT = 503, 429, 204
 LONGEST_WAIT_S = 30.0
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is there at once
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -48,6 +50,8 @@ class Connection:
         busy_retries: int = 10,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        at = httpx.URL(url)
+        is_near = is_loopback(at.host)
         self._url = url
         self._timeout_s = timeout_s
         self._busy_retries = busy_retries
@@ -57,7 +61,8 @@ class Connection:
             timeout=timeout_s,
             limits=httpx.Limits(max_connections=None),
             transport=transport,
-            trust_env=not is_loopback(httpx.URL(url).host),  # proxies cannot reach it
+            trust_env=not is_near,  # proxies cannot reach it
+            verify=NO_TLS if is_near and at.scheme == "http" else True,
         )
 
     async def __aenter__(self) -> Self:

@@ -6,12 +6,12 @@ import threading
 import httpx
 import numpy as np
 import pytest
-import typer
 import uvicorn
 from typer.testing import CliRunner
 
 from omma.api.app import ApiOptions, build_api
-from omma.cli import operations
+from omma.cli import main
+from omma.cli.operations import commands_of
 from omma.domain.errors import UndecodableImage
 from omma.domain.faces import Lane
 from omma.operations.registry import OPERATIONS, bind, handle_methods
@@ -89,11 +89,10 @@ async def test_the_handle_has_a_method_for_it(operation, bound):
 def test_there_is_a_command_for_it(operation, app, tmp_path):
     (tmp_path / "grey.png").write_bytes(GREY)
     (tmp_path / "none.png").write_bytes(b"no image")
-    command = typer.Typer()
-    operations.add_commands(command, (*OPERATIONS, operation))
+    command = commands_of("images", (*OPERATIONS, operation))
 
     with _served(app) as url:
-        result = CliRunner().invoke(command, ["images", "brighten", str(tmp_path), "--url", url])
+        result = CliRunner().invoke(command, ["brighten", str(tmp_path), "--url", url])
 
     assert result.exit_code == 1
     by_name = {line["path"].rsplit("/")[-1]: line for line in map(json.loads, _lines(result))}
@@ -103,13 +102,11 @@ def test_there_is_a_command_for_it(operation, app, tmp_path):
 
 def test_the_command_of_image_embedding_takes_its_parameters(app, tmp_path):
     (tmp_path / "one.png").write_bytes(b"faces:1")
-    command = typer.Typer()
-    operations.add_commands(command)
 
     with _served(app) as url:
         arguments = ["images", "embed", str(tmp_path), "--url", url, "--encoding"]
-        good = CliRunner().invoke(command, [*arguments, "base64"])
-        bad = CliRunner().invoke(command, [*arguments, "hex"])
+        good = CliRunner().invoke(main.app, [*arguments, "base64"])
+        bad = CliRunner().invoke(main.app, [*arguments, "hex"])
 
     [line] = map(json.loads, _lines(good))
     assert isinstance(line["result"]["embedding"]["values"], str)

@@ -115,7 +115,7 @@ def test_a_bundle_becomes_the_published_snapshot(run, home, bundle):
     left = home / "indexes" / "import" / "20260101T000000Z-killed"
     left.mkdir(parents=True)
 
-    result = run("import", bundle)
+    result = run("import", "cards", bundle)
 
     assert result.exit_code == 0, result.output
     [snapshot], published, stats = within(home, served)
@@ -128,8 +128,8 @@ def test_a_bundle_becomes_the_published_snapshot(run, home, bundle):
 
 
 def test_the_next_import_takes_the_place_of_the_one_before(run, home, bundle, packed):
-    run("import", bundle)
-    result = run("import", packed)
+    run("import", "cards", bundle)
+    result = run("import", "cards", packed)
 
     assert result.exit_code == 0, result.output
     snapshots, published, _ = within(home, served)
@@ -143,13 +143,15 @@ def test_nothing_is_imported_while_the_index_is_rebuilt(run, home, bundle):
 
     within(home, hold)
 
-    result = run("import", bundle)
+    result = run("import", "cards", bundle)
 
     assert result.exit_code == 1
     assert "node-7" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("import", "nowhere.zip"), ("export", "out")])
+@pytest.mark.parametrize(
+    "arguments", [("import", "cards", "nowhere.zip"), ("export", "cards", "out")]
+)
 def test_what_cannot_be_done_is_said_in_one_line(run, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
@@ -164,7 +166,7 @@ def test_what_cannot_be_done_is_said_in_one_line(run, arguments, tmp_path, monke
 def test_nothing_is_exported_over_what_is_there(run, tmp_path):
     (tmp_path / "there").mkdir()
 
-    result = run("export", tmp_path / "there")
+    result = run("export", "cards", tmp_path / "there")
 
     assert result.exit_code == 2
     assert not list((tmp_path / "there").iterdir())
@@ -190,7 +192,7 @@ def test_features_of_a_rebuild_are_exported_with_index_ids_and_urls(run, home, s
         await SqlFeatureLedger(database).record(SiftCardEngines().features_key, rows)
 
     within(home, fill)
-    result = run("export", home.parent / "out.zip")
+    result = run("export", "cards", home.parent / "out.zip")
 
     assert result.exit_code == 0, result.output
     assert "3 pictures" in result.stdout

@@ -12,7 +12,6 @@ import pytest
 import uvicorn
 import yaml
 from pydantic import BaseModel
-from typer.main import get_command
 
 import omma.wire.cards
 import omma.wire.events
@@ -25,9 +24,9 @@ import omma.wire.operations
 import omma.wire.problems
 import omma.wire.system
 from omma.api.app import ApiOptions, build_api
-from omma.cli.main import app
 from omma.environment import ALIASES
 from omma.settings import Settings
+from tests.commands import misfit
 from tests.pages import ROOT, blocks
 from tests.service_fakes import fake_services
 
@@ -138,12 +137,7 @@ def check_make(words):
 
 
 def check_omma(words):
-    command = get_command(app)
-    while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
-    assert not hasattr(command, "commands"), "expected a command, got a group"
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= known
+    assert misfit(words) == ""
 
 
 def check_curl(words, openapi):

@@ -167,21 +167,21 @@ def test_indexes_are_listed(run):
 def test_an_index_is_shown_with_its_snapshots(run, snapshots):
     asyncio.run(snapshots.servings.report("cards", "replica-1", OLD, ttl_s=60))
 
-    shown = run("show").stdout
+    shown = run("show", "cards").stdout
 
     assert f"replica-1 serves {OLD}" in shown
     assert [word in shown for word in (NEW, "refused", "published", "99.0 kB")] == [True] * 4
 
 
 def test_a_snapshot_is_shown_with_its_report(run):
-    shown = run("show", NEW).stdout
+    shown = run("show", "cards", NEW).stdout
 
     assert '"reasons"' in shown
-    assert json.loads(run("show", NEW, "--json").stdout)["state"] == "refused"
+    assert json.loads(run("show", "cards", NEW, "--json").stdout)["state"] == "refused"
 
 
 def test_a_rebuild_is_asked_for_and_left_alone(run, memory):
-    result = run("rebuild", "--force")
+    result = run("rebuild", "cards", "--force")
 
     [row] = memory.rows.values()
     assert result.exit_code == 0
@@ -192,7 +192,7 @@ def test_a_rebuild_is_asked_for_and_left_alone(run, memory):
 def test_a_rebuild_is_watched_to_its_end(run, works):
     works(DONE)
 
-    result = run("rebuild", "--wait")
+    result = run("rebuild", "cards", "--wait")
 
     assert result.exit_code == 0, result.output
     assert "index_rebuild  processing  features" in result.stderr
@@ -211,7 +211,7 @@ def test_a_rebuild_is_watched_to_its_end(run, works):
 def test_how_a_rebuild_ended_is_told(run, works, outcome, code, told):
     works(outcome)
 
-    result = run("rebuild", "--wait")
+    result = run("rebuild", "cards", "--wait")
 
     assert result.exit_code == code
     assert told in result.output
@@ -220,7 +220,7 @@ def test_how_a_rebuild_ended_is_told(run, works, outcome, code, told):
 def test_a_dry_run_states_bytes_images_and_hours(run, works, memory):
     works(PLAN)
 
-    result = run("rebuild", "--dry-run")
+    result = run("rebuild", "cards", "--dry-run")
 
     [row] = memory.rows.values()
     assert row.job.asked.params["dry_run"]
@@ -230,10 +230,10 @@ def test_a_dry_run_states_bytes_images_and_hours(run, works, memory):
 
 
 def test_a_snapshot_is_published_by_force_and_rolled_back(run, snapshots):
-    refused = run("publish", NEW)
-    forced = run("publish", NEW, "--force", "--expected", 1)
-    late = run("rollback", "--expected", 1)
-    back = run("rollback")
+    refused = run("publish", "cards", NEW)
+    forced = run("publish", "cards", NEW, "--force", "--expected", 1)
+    late = run("rollback", "cards", "--expected", 1)
+    back = run("rollback", "cards")
 
     assert (refused.exit_code, forced.exit_code, late.exit_code, back.exit_code) == (2, 0, 2, 0)
     assert "snapshot_refused" in refused.stderr
@@ -243,14 +243,14 @@ def test_a_snapshot_is_published_by_force_and_rolled_back(run, snapshots):
 
 
 def test_only_administrators_may(run, memory):
-    result = run("rebuild", who="ann")
+    result = run("rebuild", "cards", who="ann")
 
     assert (result.exit_code, memory.rows) == (2, {})
     assert "admin_required" in result.stderr
 
 
 @pytest.mark.parametrize(
-    "arguments", [("publish",), ("publish", ""), ("rollback", "--expected", "-1"), ("rebuild", "x")]
+    "arguments", [("rebuild",), ("publish", "cards", ""), ("rollback", "cards", "--expected", "-1")]
 )
 def test_wrong_usage_asks_no_server(arguments):
     result = CliRunner().invoke(app, arguments, env={"OMMA_URL": "http://127.0.0.1:1"})
