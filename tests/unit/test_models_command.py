@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from omma.cli import models
@@ -152,3 +154,33 @@ def test_a_pull_of_what_is_here_imports_nothing_heavy(omma):
 
     heavy = {"ray", "numpy", "tensorflow", "onnx", "onnxruntime", "insightface", "cv2", "httpx"}
     assert not heavy & set(ended.stdout.split())
+
+
+def test_profile_tells_where_the_time_of_a_model_goes(omma, catalogue):
+    kernel = numpy_helper.from_array(np.ones((2, 3, 3, 3), np.float32), "kernel")
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["mapped"]),
+        helper.make_node("Softmax", ["mapped"], ["output"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ("n", 3, "h", 32))
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "graph", [image], [output], [kernel])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    catalogue.with_name("m.onnx").write_bytes(model.SerializeToString())
+    write_catalogue(catalogue, model.SerializeToString())
+    omma("pull")
+
+    rows = json.loads(omma("profile", "m", "--runs", "3", "--json").stdout)
+    table = omma("profile", "m", "--runs", "3").stdout
+
+    operators = {row["operator"]: row for row in rows}
+    assert operators["Conv"]["nodes"] == operators["Softmax"]["nodes"] == 1
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert {"operator", "Conv", "Softmax", "100.0%"} <= set(table.split())
+
+
+def test_profile_of_a_model_that_is_not_here_says_how_to_get_it(omma):
+    answer = omma("profile", "m")
+
+    assert answer.exit_code == 1
+    assert "omma models pull" in answer.stderr
