@@ -9,7 +9,17 @@ import sys
 
 SMALLER = {"swap": ("--items", "3000")}  # by itself it fills its index for minutes
 
-for name in ("command", "batcher", "startup", "faces", "hostile", "queue", "jobs", "swap"):
+for name in (
+    "command",
+    "batcher",
+    "startup",
+    "recognisers",
+    "faces",
+    "hostile",
+    "queue",
+    "jobs",
+    "swap",
+):
     program, *given = sys.argv
     sys.argv = [program, *SMALLER.get(name, ()), *given]  # the last of an option counts
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

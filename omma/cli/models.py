@@ -200,7 +200,8 @@ def _profile_table(rows: list[dict[str, Any]]) -> Table:
     for heading in ("nodes", "ms", "share"):
         table.add_column(heading, justify="right")
     sums = {key: sum(row[key] for row in rows) for key in ("nodes", "time_ms", "share")}
-    for row in (*rows, {"operator": "all", **sums}):
+    every: list[dict[str, Any]] = [*rows, {"operator": "all", **sums}]
+    for row in every:
         shown = (f"{row['time_ms']:.2f}", f"{row['share']:.1%}")
         table.add_row(row["operator"], str(row["nodes"]), *shown)
     return table
