@@ -138,8 +138,8 @@ class _Form:
         options = _options(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name in self.limits.fields:
-            filename = options.get(b"filename")
-            self._upload = Upload(filename.decode("utf-8", "replace") if filename else None)
+            filename = options.get(b"filename", b"").decode("utf-8", "backslashreplace")
+            self._upload = Upload(filename or None)
             self.on_file(len(self.uploads) + 1)
             return
         if name in self.limits.texts:

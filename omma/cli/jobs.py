@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omma.cli.asking import SOME_FAILED, Server, Token, Url, read_params
+from omma.cli.paths import shown
 from omma.cli.pictures import find_pictures
 from omma.cli.submitting import Wish, submit_all
 from omma.cli.watching import JobBars, watch_all, watch_jobs
@@ -201,7 +202,7 @@ def _wishes(
         raise typer.BadParameter(f"no picture at {error.args[0]!r}") from None
     urls = [each for each in images if each.startswith(WEB)]
     return [
-        *(Wish(str(each.path), read_params(JobRequest, common), each.path) for each in pictures),
+        *(Wish(shown(each.path), read_params(JobRequest, common), each) for each in pictures),
         *(Wish(each, read_params(JobRequest, {**common, "url": each})) for each in urls),
         *(
             Wish(each, read_params(JobRequest, {**common, "media_store_id": each}))

@@ -6,6 +6,7 @@ import typer
 
 from omma.cli import server
 from omma.cli.lazy import group_of
+from omma.cli.paths import write_any_text
 
 # Its module under omma.cli, and its help: the root's help and completion import no group.
 GROUPS = {
@@ -55,6 +56,7 @@ def root(
 ) -> None:
     """Visual recognition as one Ray Serve graph."""
     del show_version  # its callback has acted
+    write_any_text()
 
 
 if __name__ == "__main__":

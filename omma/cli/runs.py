@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from omma.cli.asking import SOME_FAILED, Calls, Server
 from omma.cli.drawing import draw_cards, draw_faces, save_as, save_beside
+from omma.cli.paths import shown
 from omma.cli.pictures import Picture, find_pictures
 from omma.client.errors import AnswerTimeout, RequestRefused
 from omma.wire.cards import RecogniseAnswer
@@ -106,9 +107,9 @@ class Run:
         return {asyncio.create_task(self._line(picture)) for picture in islice(todo, free)}
 
     async def _line(self, picture: Picture) -> Line:
-        path = str(picture.path)
+        path = shown(picture.path)
         try:
-            data = await asyncio.to_thread(picture.path.read_bytes)
+            data = await asyncio.to_thread(picture.read)
             answer = await self.ask(data)
             if self.draw_to:
                 await asyncio.to_thread(_draw, data, answer, self.draw_to, picture.name)

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 import typer
 
+from omma.cli.pictures import Picture
 from omma.client.errors import AnswerTimeout, RequestRefused
 from omma.client.jobs import JobCalls
 from omma.wire.jobs import JobAnswer, JobRequest
@@ -21,7 +21,7 @@ class Wish:
 
     name: str
     wanted: JobRequest
-    file: Path | None = None
+    picture: Picture | None = None
 
 
 async def submit_all(
@@ -33,7 +33,7 @@ async def submit_all(
     async def ask(wish: Wish) -> JobAnswer | None:
         async with turns:
             try:
-                image = await asyncio.to_thread(wish.file.read_bytes) if wish.file else None
+                image = await asyncio.to_thread(wish.picture.read) if wish.picture else None
                 job = await client.submit_job(operation, wish.wanted, image=image)
             except (RequestRefused, AnswerTimeout, OSError) as error:
                 _write({"name": wish.name, "error": str(error)}, as_json=as_json, is_error=True)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from omma.cli.paths import shown
 from omma.domain.errors import CannotStart, OmmaError, TokenInvalid
 from omma.domain.tokens import SUPPORT
 from omma.settings import AuthSettings, Settings
@@ -44,8 +45,9 @@ def keygen(
     private, public = folder / "private_key.pem", folder / "public_key.pem"
     with _faults_told():
         make_keys(private, public)
-    typer.echo(f"{private} signs tokens: keep it from everybody else")
-    typer.echo(f"{public} verifies them: start omma with PUBLIC_KEY_PATH={public}")
+    typer.echo(f"{shown(private)} signs tokens: keep it from everybody else")
+    name = shown(public)
+    typer.echo(f"{name} verifies them: start omma with PUBLIC_KEY_PATH={name}")
 
 
 @app.command("issue")

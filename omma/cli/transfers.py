@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from omma.cli.paths import shown
 from omma.cli.wording import size_in_words, time_in_words
 from omma.domain.cards import ItemId
 from omma.domain.errors import IndexMissing
@@ -79,7 +80,7 @@ async def export_from(settings: Settings, target: Path) -> None:
             return sum(each.stat().st_size for each in bundle.iterdir())
 
         size_bytes = await asyncio.to_thread(write)
-    typer.echo(f"wrote {target}: {len(features):,} pictures, {size_in_words(size_bytes)}")
+    typer.echo(f"wrote {shown(target)}: {len(features):,} pictures, {size_in_words(size_bytes)}")
 
 
 async def _features(stores: _Stores, work: Path) -> FeatureReader:

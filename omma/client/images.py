@@ -30,7 +30,7 @@ class ImageCalls(Connection):
         self, images: Sequence[tuple[str, bytes]], params: EmbedParams | None = None
     ) -> BatchAnswer:
         """One result or error per named image, in the order given."""
-        files = [("file", image) for image in images]
+        files = [("file", (_as_utf8(name), image)) for name, image in images]
         return read(BatchAnswer, await self._post("embed/batch", params, files=files))
 
     async def embed_image(
@@ -52,3 +52,8 @@ class ImageCalls(Connection):
     async def _post_to(self, path: str, params: BaseModel | None, **body: Any) -> httpx.Response:
         query = params.model_dump(exclude_defaults=True) if params else {}
         return await self._ask("POST", path, params=query, **body)
+
+
+def _as_utf8(name: str) -> str:
+    """A file's name as forms can carry it; the server escapes other bytes in the same way."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

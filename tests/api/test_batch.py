@@ -79,3 +79,16 @@ async def test_a_batch_larger_than_all_places_is_too_large_not_badly_timed(conne
     answer = await connect(max_interactive=2).post(BATCH, files=files(*[picture()] * 3))
 
     assert answer.status_code == 413
+
+
+async def test_a_name_that_is_not_utf8_is_told_by_its_bytes(client):
+    body = picture()
+    head = b'--b\r\ncontent-disposition: form-data; name="file"; filename="th\xe9.jpg"\r\n\r\n'
+
+    answer = await client.post(
+        BATCH,
+        content=head + body + b"\r\n--b--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+
+    assert answer.json()["results"][0]["filename"] == r"th\xe9.jpg"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import threading
 
 import pytest
@@ -230,3 +231,12 @@ def test_outlines_are_drawn_on_the_upright_picture_even_beyond_its_edge():
     assert drawn.getpixel((150, 50)) == (255, 64, 129)  # its own top edge
     assert drawn.getpixel((50, 100)) == (0, 230, 118)  # its left one
     assert drawn.getpixel((280, 100))[2] > 100  # elsewhere nothing is drawn
+
+
+def test_a_name_that_is_not_utf8_is_told_to_people_and_to_programs(url, table):
+    odd = table.rename(table.with_name(os.fsdecode(b"th\xe9.png")))
+
+    told, written = (run("recognise", odd, "--url", url, *as_json) for as_json in ((), ["--json"]))
+
+    assert told.stdout.startswith(rf"{odd.parent}/th\xe9.png: ")
+    assert json.loads(written.stdout)["path"] == rf"{odd.parent}/th\xe9.png"

@@ -1,3 +1,5 @@
+import os
+
 import httpx
 import pytest
 
@@ -119,3 +121,9 @@ async def test_a_server_of_this_machine_is_asked_without_a_proxy(monkeypatch, ur
     async with Client(url) as client:
         with pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1|localhost|::1"):
             await client.health()
+
+
+async def test_a_name_that_is_not_utf8_is_sent_by_its_escapes(client):
+    answer = await client.embed_batch([(os.fsdecode(b"th\xe9.jpg"), picture())])
+
+    assert answer.results[0].filename == r"th\xe9.jpg"

@@ -1,7 +1,9 @@
 """`omma faces` against a real server on this machine, with made-up faces."""
 
+import errno
 import io
 import json
+import os
 import threading
 
 import pytest
@@ -182,3 +184,28 @@ def test_faces_are_drawn_on_the_upright_picture():
     assert drawn.getpixel((10, 60))[1] > 200  # the box's left edge is green
     assert drawn.getpixel((20, 50)) == (0, 229, 255)  # the nose
     assert drawn.getpixel((60, 150)) == drawn.getpixel((90, 190))  # elsewhere nothing is drawn
+
+
+def test_a_name_that_is_not_utf8_is_written_with_escapes(url, tmp_path):
+    (tmp_path / os.fsdecode(b"th\xe9.jpg")).write_bytes(jpeg())
+
+    result = run("detect", tmp_path, "--url", url)
+
+    assert result.exit_code == 0
+    assert lines(result).keys() == {rf"{tmp_path}/th\xe9.jpg"}
+
+
+def test_a_folder_that_cannot_be_read_has_its_line_and_counts(url, folder, monkeypatch):
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda at: refuse(at) if at.name == "below" else scandir(at))
+
+    result = run("detect", folder, "--url", url)
+
+    assert result.exit_code == 1
+    found = lines(result)
+    assert found[str(folder / "below")]["error"]["code"] == "file_error"
+    assert found[str(folder / "a.jpg")]["result"]
+
+
+def refuse(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))

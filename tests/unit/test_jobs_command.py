@@ -1,7 +1,9 @@
 """`omma jobs` against a real server on this machine, over jobs in memory."""
 
 import asyncio
+import errno
 import json
+import os
 import threading
 
 import pytest
@@ -203,3 +205,40 @@ def test_wrong_usage_asks_no_server(arguments):
 
     assert result.exit_code == 2
     assert "Error" in result.stderr
+
+
+NOT_UTF8 = os.fsdecode(b"th\xe9.jpg")
+
+
+def test_a_name_that_is_not_utf8_loses_no_id(run, memory, tmp_path):
+    (tmp_path / NOT_UTF8).write_bytes(b"faces:1")
+
+    result = run("submit", "--json", tmp_path)
+    shown = run("submit", tmp_path)
+
+    [line] = map(json.loads, result.stdout.splitlines())
+    assert (line["job_id"] in memory.rows, line["name"]) == (True, rf"{tmp_path}/th\xe9.jpg")
+    assert shown.stdout.endswith("th\\xe9.jpg\n")
+    assert (result.exit_code, shown.exit_code) == (0, 0)
+
+
+def test_a_folder_that_cannot_be_read_is_one_job_less(run, memory, tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"faces:1")
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+    monkeypatch.setattr(
+        os, "scandir", lambda at: refuse(at) if at.name == "locked" else scandir(at)
+    )
+
+    result = run("submit", "--json", tmp_path)
+
+    assert result.exit_code == 1
+    assert sorted(json.loads(line)["name"] for line in result.stdout.splitlines()) == [
+        str(tmp_path / "a.jpg"),
+        str(tmp_path / "locked"),
+    ]
+    assert len(memory.rows) == 1
+
+
+def refuse(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
