@@ -120,6 +120,9 @@ def _ray() -> dict[str, str]:
         "RAY_grpc_client_check_connection_status_interval_milliseconds": "5000",
         # A process that has run a task of a rebuild stays large: none is kept for the next night.
         "RAY_num_workers_soft_limit": "0",
+        # Ray starts every worker at 15, where an answer waits behind any program of the machine.
+        # It only ever adds to the rank that this process has, so nobody needs a right for 0.
+        "RAY_worker_niceness": "0",
     }
 
 

@@ -101,6 +101,14 @@ def test_every_port_is_on_loopback_or_asks_for_the_token(server):
     assert {knock(port, METHODS["replica"]) for port in open_ports} <= {"UNAUTHENTICATED"}
 
 
+def test_who_answers_yields_to_no_other_program_of_the_machine(server):
+    commands = {each.pid: each.command for each in server.named("ray::Serve")}  # Ray's workers
+    niceness = {command: psutil.Process(pid).nice() for pid, command in commands.items()}
+
+    assert {"Ingress", "FaceDetection"} <= {command.rpartition(":")[2] for command in niceness}
+    assert set(niceness.values()) == {psutil.Process().nice()}
+
+
 def test_http_metrics_and_dashboard_are_on_loopback_alone(server):
     named, listening = named_ports(server), listeners(server)
 

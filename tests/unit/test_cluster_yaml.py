@@ -42,6 +42,10 @@ def test_every_node_asks_for_the_token_and_the_dashboard_stays_on_loopback(clust
     assert any(path.endswith(".ray/auth_token") for path in cluster["file_mounts"])
 
 
+def test_no_replica_yields_to_other_programs_of_its_node(cluster):
+    assert "--env RAY_worker_niceness=0" in cluster["docker"]["run_options"]
+
+
 def test_the_container_keeps_its_state_where_the_image_expects_it(cluster):
     image = (ROOT / "Dockerfile").read_text()
 
