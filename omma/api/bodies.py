@@ -41,7 +41,7 @@ async def chunks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
     longer than ``timeout_s`` and what `MIN_BYTES_PER_S` allows for the bytes that have come. Time
     that the reader spends between two pieces is its own.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if request.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
         raise UnsupportedMediaType("expected a body without Content-Encoding")
     _make_room(_stated_length(request), limits)
     stream, size = aiter(request.stream()), 0

@@ -7,7 +7,9 @@ OmmaError
 │   │   └── TruncatedImage
 │   ├── UrlUnreachable
 │   ├── UrlTimeout
-│   └── UrlRefused
+│   ├── UrlRefused
+│   ├── UrlDenied
+│   └── MediaDenied
 ├── TooLarge
 │   ├── TooManyBytes
 │   ├── TooManyPixels
@@ -124,6 +126,18 @@ class UrlRefused(InvalidInput):
     """The URL is one we do not fetch: its scheme, its port, or a non-public address."""
 
     code = "url_refused"
+
+
+class UrlDenied(InvalidInput):
+    """The URL's server answers that it has no picture for us there: a final status of the 400s."""
+
+    code = "url_denied"
+
+
+class MediaDenied(InvalidInput):
+    """The media store refuses this media: a final status of the 400s, other than 404 and 410."""
+
+    code = "media_denied"
 
 
 class TooLarge(OmmaError):

@@ -11,7 +11,8 @@ class MediaStore(Protocol):
     async def fetch(self, media_store_id: str, *, max_bytes: int) -> bytes:
         """The media's bytes.
 
-        Raises `MediaNotFound`, `TooManyBytes`, or `MediaStoreUnreachable`, which may pass.
+        Raises `MediaNotFound`, `MediaDenied`, `TooManyBytes`, or `MediaStoreUnreachable`, which
+        may pass.
         """
         ...
 

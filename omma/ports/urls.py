@@ -9,6 +9,6 @@ class UrlFetcher(Protocol):
     async def fetch(self, url: str, *, max_bytes: int) -> bytes:
         """The body of a successful answer, at most ``max_bytes``.
 
-        Raises `UrlRefused`, `UrlTimeout`, `UrlUnreachable` or `TooManyBytes`.
+        Raises `UrlRefused`, `UrlDenied`, `UrlTimeout`, `UrlUnreachable` or `TooManyBytes`.
         """
         ...

@@ -20,7 +20,9 @@ SCHEMES = {"http": 80, "https": 443}
 FREE_PORTS = range(1024, 65536)  # below lie mail and shells that a request could talk to
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # in IDNA, or an address
 LONGEST_LABEL = 63  # RFC 1035
-SUCCESS = 2  # 2xx
+SUCCESS, REFUSAL = 2, 4  # 2xx, 4xx
+PASSING = {408, 425, 429}  # of the 400s: too slow, too early, too often
+NO_CODING = {"", "identity", "aws-chunked"}  # S3 keeps the last, and empty ones, of uploads
 RESOLVER_THREADS = 16  # of our own: slow name servers must not starve the event loop's pool
 CONNECT_S = 3.0
 
@@ -127,3 +129,13 @@ async def in_time(timeout_s: float) -> AsyncGenerator[None]:
         ValueError,  # TLS that is asked for a name no certificate can have: .x.example
     ):
         raise UrlUnreachable("the host did not answer, or not in HTTP") from None
+
+
+def is_final(status: int) -> bool:
+    """Whether asking again would be answered alike: a 4xx that speaks of the request."""
+    return status // 100 == REFUSAL and status not in PASSING
+
+
+def is_encoded(content_encoding: str) -> bool:
+    """Whether a body that came with this header must be unpacked."""
+    return any(each.strip().lower() not in NO_CODING for each in content_encoding.split(","))

@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 import httpx
 
-from omma.domain.errors import MediaNotFound, MediaStoreUnreachable, TooManyBytes
+from omma.domain.errors import MediaDenied, MediaNotFound, MediaStoreUnreachable, TooManyBytes
 from omma.domain.jobs import Json
+from omma.stores.guards import is_encoded, is_final
 
 ABSENT = {404, 410}
+CREDENTIALS = {401, 403, 407}  # speak of who asks: an outage that an operator ends
 SUCCESS = 2  # 2xx
 WHOLE = 200  # 204 and 206 are successes without a file
 LONGEST_ID = 200  # characters, as the records keep it
@@ -32,9 +34,14 @@ class HttpMediaStore:
     async def fetch(self, media_store_id: str, *, max_bytes: int) -> bytes:
         url = f"{self._url}/entity/{_quoted(media_store_id)}/file"
         async with self._in_time(), self._client.stream("GET", url) as response:
-            if response.status_code in ABSENT:
+            status = response.status_code
+            if status in ABSENT:
                 raise MediaNotFound(f"the media store has no media {media_store_id!r}")
-            if response.status_code != WHOLE:
+            if is_final(status) and status not in CREDENTIALS:
+                raise MediaDenied(
+                    f"the media store answers {media_store_id!r} with status {status}"
+                )
+            if status != WHOLE:
                 raise _status(response)
             return await _body(response, max_bytes)
 
@@ -120,7 +127,7 @@ def _status(response: httpx.Response) -> MediaStoreUnreachable:
 
 
 async def _body(response: httpx.Response, max_bytes: int) -> bytes:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+    if is_encoded(response.headers.get("content-encoding", "")):
         raise _unreachable("answered with a Content-Encoding, which was not asked for")
     body = bytearray()
     if int(response.headers.get("content-length", 0)) <= max_bytes:  # h11 accepts digits only

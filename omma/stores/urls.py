@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import httpcore
 import httpx
 
-from omma.domain.errors import TooManyBytes, UrlUnreachable
+from omma.domain.errors import TooManyBytes, UrlDenied, UrlUnreachable
 from omma.stores.guards import (
     SUCCESS,
     CheckedNetwork,
     Resolver,
     in_time,
+    is_encoded,
+    is_final,
     parse_url,
     system_addresses,
     target_of,
@@ -79,13 +81,15 @@ async def _get(
         answer = httpx.Headers(response.headers)
         if response.status in REDIRECTS and "location" in answer:
             return parse_url(answer["location"], url)
+        if is_final(response.status):
+            raise UrlDenied(f"expected a picture, got status {response.status}")
         if response.status // 100 != SUCCESS:
             raise UrlUnreachable(f"expected a picture, got status {response.status}")
         return await _body(response, answer, max_bytes)
 
 
 async def _body(response: httpcore.Response, headers: httpx.Headers, max_bytes: int) -> bytes:
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    if is_encoded(headers.get("content-encoding", "")):
         raise UrlUnreachable("expected an answer without Content-Encoding")
     if int(headers.get("content-length", 0)) > max_bytes:  # h11 accepts digits only
         raise TooManyBytes(f"expected at most {max_bytes} bytes")

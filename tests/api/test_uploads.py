@@ -34,6 +34,8 @@ def encoded(data):
         {"files": {"file": ("", picture())}},
         {"content": picture(), "headers": JPEG},
         {"content": picture(), "headers": {"content-type": "image/unheard-of; x=y"}},
+        {"content": picture(), "headers": JPEG | {"content-encoding": ""}},
+        {"content": picture(), "headers": JPEG | {"content-encoding": "Identity"}},
         {"content": picture(), "headers": {"content-type": "Application/Octet-Stream"}},
         {"json": {"image": encoded(picture())}},
         {"json": {"image": f"data:image/jpeg;base64,{encoded(picture())}"}},

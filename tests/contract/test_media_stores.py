@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from omma.domain.errors import MediaNotFound, MediaStoreUnreachable, TooManyBytes
+from omma.domain.errors import MediaDenied, MediaNotFound, MediaStoreUnreachable, TooManyBytes
 from omma.stores.media import FolderMediaStore, HttpMediaStore, NoMediaStore
 from tests.servers import unused_port
 from tests.sites import Site, answer, running
@@ -126,6 +126,14 @@ async def test_what_is_no_answer_of_a_media_store_is_unreachable(site, http, ask
 
     with pytest.raises(MediaStoreUnreachable):
         await ask(http)
+
+
+@pytest.mark.parametrize("status", ["400 Bad", "413 Much", "422 What", "451 Law"])
+async def test_what_is_said_of_one_media_is_no_outage(site, http, status):
+    site.default = answer(status)
+
+    with pytest.raises(MediaDenied, match=f"'42' with status {status[:3]}"):
+        await http.fetch("42", max_bytes=100)
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "206 Partial Content"])

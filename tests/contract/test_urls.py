@@ -11,7 +11,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omma.domain.errors import TooManyBytes, UrlRefused, UrlTimeout, UrlUnreachable
+from omma.domain.errors import TooManyBytes, UrlDenied, UrlRefused, UrlTimeout, UrlUnreachable
 from omma.stores.addresses import is_never_fetched, is_public, parse
 from omma.stores.urls import FetchLimits, GuardedFetcher, system_addresses
 
@@ -143,12 +143,28 @@ async def test_a_redirect_to_a_private_address_is_refused(site):
         await fetch(site, "/old", resolver=lambda host, _port: [addresses[host]])
 
 
-@pytest.mark.parametrize("status", [b"204 No Content", b"403 Forbidden", b"500 Oops", b"304 Same"])
-async def test_what_is_no_success_is_unreachable(site, status):
-    site.answers["/"] = b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\n\r\n"
+@pytest.mark.parametrize("status", [204, 304, 408, 425, 429, 500, 503])
+async def test_what_is_no_success_and_may_pass_is_unreachable(site, status):
+    site.answers["/"] = f"HTTP/1.1 {status} So\r\ncontent-length: 0\r\n\r\n".encode()
 
     with pytest.raises(UrlUnreachable):
         await fetch(site)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 451])
+async def test_a_server_that_refuses_is_believed(site, status):
+    site.answers["/"] = f"HTTP/1.1 {status} So\r\ncontent-length: 0\r\n\r\n".encode()
+
+    with pytest.raises(UrlDenied, match=f"got status {status}"):
+        await fetch(site)
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", "aws-chunked", "aws-chunked,"])
+async def test_what_stores_keep_for_a_coding_is_none(site, coding):
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: 3\r\n\r\n"
+    site.answers["/"] = head.encode() + b"cat"
+
+    assert await fetch(site) == b"cat"
 
 
 @pytest.mark.parametrize(

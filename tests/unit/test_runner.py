@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from omma.domain.errors import TooManyBytes, UrlRefused, UrlTimeout, UrlUnreachable
+from omma.domain.errors import TooManyBytes, UrlDenied, UrlRefused, UrlTimeout, UrlUnreachable
 from omma.domain.events import EventKind
 from omma.domain.faces import Lane
 from omma.domain.jobs import Failure, ImageRef, JobState, Progress
@@ -187,15 +187,16 @@ async def test_a_url_that_does_not_answer_is_tried_again_so_many_times(place, er
     assert (job.state, job.failure.code, job.attempt) == (JobState.ERROR, error.code, 3)
 
 
-async def test_a_url_that_is_refused_is_refused_for_good(place):
-    place.urls.pages["http://10.0.0.1/"] = UrlRefused("not public")
+@pytest.mark.parametrize("error", [UrlRefused, UrlDenied])
+async def test_a_url_that_is_refused_is_refused_for_good(place, error):
+    place.urls.pages["http://10.0.0.1/"] = error("not for you")
     await place.submit(submission(1, refs=(ImageRef(url="http://10.0.0.1/"),)))
 
     async with place.running():
         await place.all_ended()
 
     job = place.job(1)
-    assert (job.state, job.failure.code, job.attempt) == (JobState.ERROR, "url_refused", 1)
+    assert (job.state, job.failure.code, job.attempt) == (JobState.ERROR, error.code, 1)
 
 
 @pytest.mark.parametrize("what", ["model", "media store", "files"])
