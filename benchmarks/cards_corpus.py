@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 from skimage import data as pictures
 
-from omma.vision.drawing import CardSpec, draw_card
-from omma.vision.drawing.art import draw_art, fit
-from omma.vision.drawing.specs import Frame, Rarity
+from benchmarks.drawing import CardSpec, draw_card
+from benchmarks.drawing.art import draw_art, fit
+from benchmarks.drawing.specs import Frame, Rarity
 
 WORK = Path("var/bench/cards")
 PER_FOLDER = 1000

@@ -19,7 +19,7 @@ def main() -> None:
     for _ in range(args.rounds):
         for config in args.config:
             with running_omma(Path(config)) as server:
-                time.sleep(args.rest)  # the sample's index is drawn and built after a first start
+                time.sleep(args.rest)
                 rows.append(
                     {
                         "what": config,

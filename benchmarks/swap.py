@@ -19,6 +19,7 @@ import cv2
 import httpx
 import numpy as np
 
+from benchmarks.drawing import CardSpec, draw_card, sample_specs
 from benchmarks.load import Load, http_load
 from benchmarks.report import report
 from benchmarks.servers import running_omma
@@ -28,7 +29,6 @@ from deployments.sizes import read_plan
 from omma.domain.cards import Card, CardFace, CardId, Features, ItemFeatures, ItemId
 from omma.domain.indexes import CARDS, IndexStats, Snapshot, SnapshotState
 from omma.settings import Settings
-from omma.vision.drawing import CardSpec, draw_card, sample_specs
 
 LOCAL = Path("config/local.yaml")
 HOME = Path("var/bench/home")  # of `running_omma`

@@ -20,6 +20,7 @@ from omma.domain.cards import ItemId
 from omma.domain.errors import OmmaError, ReplicaLost
 from omma.domain.indexes import CARDS, IndexStats, Verdict
 from omma.domain.jobs import Json
+from omma.engines.cards.files import Head
 from omma.ports.cards import Extracted
 from omma.ports.indexes import AssembleTask, ExtractTask, Farm, JudgeTask
 from omma.services.chores import Chore
@@ -27,7 +28,9 @@ from omma.services.farming import gathered
 from omma.services.indexes import IndexRebuild, RebuildOptions, RebuildPorts
 from omma.services.retention import GRACE
 from omma.services.schedule import First, Nightly, NightlyPorts, Schedule, Submit
+from omma.services.shipped import ShippedIndex, ShippedPorts
 from omma.settings import Settings
+from omma.stores.cards.sample import INDEX, open_sample
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +128,8 @@ def open_rebuild(
 def nightly_chores(settings: Settings, records: Records, submit: Submit) -> list[Chore]:
     """What submits rebuilds: one soon where there is nothing to serve, one for every night.
 
-    Nothing of it while no source is chosen, except that a bundle is imported.
+    The first of a source that takes hours is for its operator to begin. Nothing is done while no
+    source is chosen, except that a bundle is imported.
     """
     if not settings.cards.enabled:
         return []
@@ -134,14 +138,33 @@ def nightly_chores(settings: Settings, records: Records, submit: Submit) -> list
     )
     indexes, source = settings.indexes, settings.cards.source.type
     chores: list[Chore] = []
-    if source == "sample" or indexes.bundle_url:
+    if source in {"sample", "folder"} or indexes.bundle_url:
         params: Json = {"bundle": indexes.bundle_url} if indexes.bundle_url else {}
-        first = First(ports, params, index_form=hands.open_engines(settings).index_form)
+        is_shipped = source == "sample" and not params
+        first = First(
+            ports,
+            params,
+            publish=shipped_index(settings, records).publish if is_shipped else None,
+            index_form=hands.open_engines(settings).index_form,
+        )
         chores.append(Chore("first-index", FIRST_S, first.run_once))
     if indexes.schedule and source not in {"none", "sample"}:
         schedule = Schedule.read(indexes.schedule, indexes.time_zone)
         chores.append(Chore("nightly", NIGHTLY_S, Nightly(ports, schedule).run_once))
     return chores
+
+
+def shipped_index(settings: Settings, records: Records) -> ShippedIndex:
+    """The index of the sample."""
+    ports = ShippedPorts(
+        open_sample(),
+        records.cards,
+        records.snapshots,
+        records.snapshot_files,
+        records.rebuild_leases,
+    )
+    form = hands.open_engines(settings).index_form
+    return ShippedIndex(ports, INDEX, Head.read(INDEX).stats, index_form=form)
 
 
 class RebuildMetrics:

@@ -5,7 +5,7 @@ from typing import assert_never
 from omma.ports.cards import CardSource
 from omma.settings import CardSourceSettings, Settings
 from omma.stores.cards.folder import FolderSource
-from omma.stores.cards.sample import SampleSource
+from omma.stores.cards.sample import open_sample
 from omma.stores.cards.scryfall import ScryfallOptions, ScryfallSource
 from omma.stores.web import Patience
 
@@ -17,7 +17,7 @@ def open_source(settings: Settings) -> CardSource | None:
         case "none":
             return None
         case "sample":
-            return SampleSource()
+            return open_sample()
         case "scryfall":
             return ScryfallSource(_scryfall(source))
         case "folder":

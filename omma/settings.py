@@ -314,7 +314,7 @@ class CardSourceSettings(_Group):
     """Where cards and their pictures come from."""
 
     type: Literal["none", "sample", "scryfall", "folder"] = Field(
-        default="sample", description="sample: a small set that omma draws itself, to try with."
+        default="sample", description="sample: a small set that comes along, to try with."
     )
     url: str = Field(
         default="https://api.scryfall.com", description="Of Scryfall's API, or of a mirror."

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import cv2
 
-from omma.vision.drawing import draw_card, sample_specs
+from benchmarks.drawing import draw_card, sample_specs
 
 BULK = "/file/default-cards.json"
 PNG, LARGE = "png", "large"

@@ -8,8 +8,9 @@ import cv2
 import httpx
 import pytest
 
-from omma.stores.cards.sample import CARDS, SEED
-from omma.vision.drawing import draw_card, sample_specs
+from benchmarks.drawing import draw_card, sample_specs
+from benchmarks.sample import CARDS, SEED
+from omma.stores.cards.sample import SAMPLE
 from tests.servers import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -33,7 +34,7 @@ def server(new_server):
 def photo(number):
     """What a camera sees of a card of the sample, and the card."""
     spec = sample_specs(CARDS, SEED)[number]
-    bgr = cv2.cvtColor(draw_card(spec), cv2.COLOR_RGB2BGR)
+    bgr = cv2.imread(str(SAMPLE / f"{spec.card_id}.webp"))
     turned = cv2.rotate(cv2.resize(bgr, None, fx=0.8, fy=0.8), cv2.ROTATE_90_CLOCKWISE)
     return cv2.imencode(".jpg", turned)[1].tobytes(), spec
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from benchmarks.drawing import sample_specs
 from omma.domain.indexes import Stage
-from omma.vision.drawing import sample_specs
 from tests.scryfall_server import Scryfall
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]

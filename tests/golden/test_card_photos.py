@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.drawing import draw_card, sample_specs
 from omma.domain.cards import CardId, ItemFeatures, ItemId, RecogniseOptions
 from omma.engines.cards import SiftCardEngines
-from omma.vision.drawing import draw_card, sample_specs
 from tests.weights import eval_data
 
 pytestmark = [pytest.mark.eval, pytest.mark.drill]

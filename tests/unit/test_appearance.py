@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.drawing import draw_card, sample_specs
 from omma.domain.errors import IndexCorrupt
 from omma.engines.cards.packing import pack, unpack
 from omma.vision.appearance import Agreement, agreement, align, cut_look, read_look
 from omma.vision.distortions import Severity, distort
-from omma.vision.drawing import draw_card, sample_specs
 
 UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
 

@@ -20,7 +20,8 @@ from omma.services.verdicts import (
     verdict_of,
     verdict_report,
 )
-from omma.stores.cards.sample import SampleSource
+from omma.stores.cards.folder import FolderSource
+from omma.stores.cards.sample import SAMPLE
 from omma.stores.shards import ShardedFeatures, write_shard
 from omma.stores.snapshots import BlobSnapshotFiles
 from tests.rebuild_fakes import FakeEngine, House, card, picture
@@ -69,25 +70,24 @@ def house(tmp_path):
 def real(tmp_path):
     """With drawn cards, seen by the real engine."""
     house = House(tmp_path, rules=GateRules(canaries=4))
-    house.source = AskedSource(4)
+    house.source = FewCards(4)
     house.engines = SiftCardEngines()
     house.shards = write_shard, ShardedFeatures
     house.photograph = moderate
     return house
 
 
-class AskedSource(SampleSource):
-    """Draws each card once."""
+class FewCards(FolderSource):
+    """The first cards of the sample."""
 
     def __init__(self, count):
-        super().__init__(count)
-        self.asked = []
-        self.drawn = {}
+        super().__init__(SAMPLE, max_image_bytes=1_000_000, name="sample")
+        self._count = count
+        self.asked = []  # as a house empties it
 
-    async def image(self, face):
-        if face.image_url not in self.drawn:
-            self.drawn[face.image_url] = await super().image(face)
-        return self.drawn[face.image_url]
+    async def cards(self, work):
+        async for some in super().cards(work):
+            yield some[: self._count]
 
 
 async def correct(house, number, item, image, owner="me"):

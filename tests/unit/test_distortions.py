@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.drawing import draw_card, sample_specs
 from omma.vision.distortions import RANGES, Severity, distort
-from omma.vision.drawing import draw_card, sample_specs
 
 CARD = draw_card(sample_specs(1)[0])
 SEEDS = range(4)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from omma.vision.drawing import CardSpec, art, cards, draw_card, sample_specs
+from benchmarks.drawing import CardSpec, art, cards, draw_card, sample_specs
 
 SPEC = CardSpec(
     name="Ærith\u2019s Lamp — déjà vu",

@@ -1,10 +1,8 @@
-"""Folders of pictures, the sample, and which source the settings open."""
+"""Folders of pictures, and which source the settings open."""
 
 import json
 import os
 
-import cv2
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -19,7 +17,6 @@ from omma.domain.errors import (
 )
 from omma.settings import Settings
 from omma.stores.cards.folder import FolderSource
-from omma.stores.cards.sample import SampleSource
 
 
 @pytest.fixture
@@ -219,34 +216,6 @@ async def test_pictures_have_limits(source, folder):
     ):
         with pytest.raises(error):
             await source.image(face(name))
-
-
-# The sample
-
-
-async def test_the_sample_has_reprints_and_a_card_of_two_faces():
-    cards = await read(SampleSource())
-
-    arts = [each.illustration for card in cards for each in card.faces]
-    assert len(cards) == len({card.card_id for card in cards}) == 40
-    assert len(set(arts)) < len(arts)
-    assert {len(card.faces) for card in cards} == {1, 2}
-    assert (await SampleSource().plan()).faces == len(arts)
-
-
-async def test_the_sample_is_the_same_every_time():
-    [first, *_] = cards = await read(SampleSource())
-
-    assert await read(SampleSource()) == cards
-    drawn = await SampleSource().image(first.faces[0])
-    assert await SampleSource().image(first.faces[0]) == drawn
-    image = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape[0] > image.shape[1] > 200
-
-
-async def test_the_sample_has_no_other_pictures():
-    with pytest.raises(MediaNotFound):
-        await SampleSource().image(face("sample:x/0"))
 
 
 # Which one

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.drawing import draw_card, sample_specs
 from omma.domain.errors import IndexCorrupt
 from omma.vision.distortions import Severity, distort
-from omma.vision.drawing import draw_card, sample_specs
 from omma.vision.printings import REGIONS, View, cut_regions, tell_apart
 
 UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)

@@ -217,3 +217,18 @@ async def test_a_night_that_meets_an_import_is_made_up_for_after_it(desk):
 
 async def _die(*_):
     raise KeyboardInterrupt
+
+
+async def test_an_index_that_comes_with_the_package_is_published_in_place_of_a_rebuild(desk):
+    shipped = []
+
+    async def publish():
+        shipped.append(1)
+        await published(desk, source="sample")
+
+    first = First(desk.ports, publish=publish, clock=lambda: desk.now)
+
+    for _ in range(3):
+        await first.run_once()
+
+    assert (shipped, desk.submitted) == ([1], [])

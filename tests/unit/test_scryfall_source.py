@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.drawing import sample_specs
 from omma.domain.cards import CardFace
 from omma.domain.errors import (
     MediaNotFound,
@@ -20,7 +21,6 @@ from omma.domain.errors import (
 )
 from omma.stores.cards.scryfall import ScryfallOptions, ScryfallSource
 from omma.stores.web import Pace, Patience
-from omma.vision.drawing import sample_specs
 from tests.scryfall_server import BULK, Scryfall
 
 QUICK = Patience(timeout_s=10.0, tries=3, backoff_s=0.001, max_wait_s=1.0)

@@ -34,13 +34,14 @@ KNOWN = (  # columns of a table that are fields of a card; others are kept besid
 class FolderSource:
     """`CardSource` over a folder of this machine, out of which nothing leads."""
 
-    def __init__(self, folder: Path, *, max_image_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_image_bytes: int, name: str = "folder") -> None:
         self._folder = folder
         self._max_image_bytes = max_image_bytes
+        self._name = name
 
     @property
     def name(self) -> str:
-        return "folder"
+        return self._name
 
     async def plan(self) -> SourcePlan:
         return await asyncio.to_thread(self._plan)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from omma.vision.distortions import textures
 from omma.vision.distortions.scenes import Rgb, Scene, blend
-from omma.vision.drawing import textures
 
 SKIN = ((236, 188, 160), (205, 150, 118), (150, 100, 72), (96, 62, 46))
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
+from omma.vision.distortions import textures
 from omma.vision.distortions.scenes import Rgb, Scene, blend, corners, project
-from omma.vision.drawing import textures
 
 CORNER = 0.045  # radius of a card's corner in parts of its width
 

@@ -1,4 +1,4 @@
-"""Fields of values from 0 to 1, made of random numbers: what drawn pictures consist of."""
+"""Fields of values from 0 to 1, made of random numbers: what drawn surfaces consist of."""
 
 import cv2
 import numpy as np
@@ -19,11 +19,6 @@ def noise(
     return stretch(field)
 
 
-def ridge(rng: np.random.Generator, length: int, *, cells: int = 4) -> Float32[np.ndarray, " n"]:
-    """A mountain range's height along its length."""
-    return noise(rng, 2, length, cells=cells, octaves=6)[0]
-
-
 def voronoi(
     rng: np.random.Generator, height: int, width: int, *, count: int
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
@@ -41,16 +36,6 @@ def gradient(height: int, width: int, angle: float) -> Float32[np.ndarray, "h w"
     """From 0 to 1 in the direction of ``angle``, radians clockwise from the x axis."""
     x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)
     return stretch((x[None] * np.cos(angle) + y[:, None] * np.sin(angle)).astype(np.float32))
-
-
-def polar(
-    height: int, width: int, centre: tuple[float, float] = (0.5, 0.5)
-) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-    """Radius in parts of the height, and angle in radians, around ``centre`` (parts of w, h)."""
-    x = np.arange(width, dtype=np.float32) - np.float32(centre[0] * width)
-    y = np.arange(height, dtype=np.float32) - np.float32(centre[1] * height)
-    radius = np.hypot(x[None], y[:, None]) / np.float32(height)
-    return radius, np.arctan2(y[:, None], x[None]) + np.float32(np.pi)
 
 
 def stretch(field: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from omma.vision.drawing.specs import CardSpec, Frame, Rarity
+from benchmarks.drawing.specs import CardSpec, Frame, Rarity
 
 T = TypeVar("T")
 

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from omma.vision.drawing import art, textures
-from omma.vision.drawing.specs import CardSpec, Frame, Rarity
+from benchmarks.drawing import art
+from benchmarks.drawing.specs import CardSpec, Frame, Rarity
+from omma.vision.distortions import textures
 
 Rgb = UInt8[np.ndarray, "_ _ 3"]
 Colour = tuple[int, int, int]

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
-from omma.vision.drawing import textures
+from omma.vision.distortions import textures
 
 Rgb = UInt8[np.ndarray, "_ _ 3"]
 Colour = tuple[int, int, int]
@@ -39,7 +39,7 @@ def landscape(rng: np.random.Generator, height: int, width: int) -> Rgb:
     layers = int(rng.integers(3, 6))
     for layer in range(layers):
         near = (layer + 1) / layers
-        top = height * (0.25 + 0.55 * near - 0.35 * textures.ridge(rng, width, cells=3 + layer))
+        top = height * (0.25 + 0.55 * near - 0.35 * _ridge(rng, width, cells=3 + layer))
         inside = rows > top[None]
         rock = textures.noise(rng, height, width, cells=8 + 4 * layer, octaves=4)
         ground = textures.paint(0.62 * (1 - near) + 0.28 * rock, colours)
@@ -78,7 +78,7 @@ def glass(rng: np.random.Generator, height: int, width: int) -> Rgb:
 def marble(rng: np.random.Generator, height: int, width: int) -> Rgb:
     """Veins and rings of stone or of wood."""
     field = textures.noise(rng, height, width, cells=int(rng.integers(2, 5)), octaves=6)
-    radius, _ = textures.polar(height, width, (float(rng.random()), float(rng.random())))
+    radius, _ = _polar(height, width, (float(rng.random()), float(rng.random())))
     rings = float(rng.uniform(4, 22)) * radius + float(rng.uniform(6, 22)) * field
     return textures.paint(0.5 + 0.5 * np.sin(rings), textures.palette(rng, colours=5))
 
@@ -102,7 +102,7 @@ def shapes(rng: np.random.Generator, height: int, width: int) -> Rgb:
 
 def rosette(rng: np.random.Generator, height: int, width: int) -> Rgb:
     """A flower or a mandala: a pattern that turns around a middle."""
-    radius, angle = textures.polar(height, width, (0.5, float(rng.uniform(0.4, 0.6))))
+    radius, angle = _polar(height, width, (0.5, float(rng.uniform(0.4, 0.6))))
     petals = int(rng.integers(3, 10))
     fold = np.abs(np.cos(angle * petals / 2 + float(rng.uniform(0, 4)) * radius))
     source = textures.noise(rng, 160, 160, cells=5, octaves=5)
@@ -118,7 +118,7 @@ def rosette(rng: np.random.Generator, height: int, width: int) -> Rgb:
 def creature(rng: np.random.Generator, height: int, width: int) -> Rgb:
     """A being: a symmetric body with horns or wings, eyes, and light behind it."""
     colours = textures.palette(rng, colours=5)
-    radius, _ = textures.polar(height, width, (0.5, 0.45))
+    radius, _ = _polar(height, width, (0.5, 0.45))
     haze = textures.noise(rng, height, width, cells=4)
     picture = textures.paint((0.95 - radius + 0.35 * (haze - 0.5)).astype(np.float32), colours)
     half = textures.noise(rng, height, (width + 1) // 2, cells=4, octaves=4)
@@ -236,6 +236,21 @@ def fit(picture: Rgb, height: int, width: int) -> Rgb:
     scaled = cv2.resize(picture, wh, interpolation=how)
     top, left = (wh[1] - height) // 2, (wh[0] - width) // 2
     return scaled[top : top + height, left : left + width]
+
+
+def _ridge(rng: np.random.Generator, length: int, *, cells: int = 4) -> Float32[np.ndarray, " n"]:
+    """A mountain range's height along its length."""
+    return textures.noise(rng, 2, length, cells=cells, octaves=6)[0]
+
+
+def _polar(
+    height: int, width: int, centre: tuple[float, float] = (0.5, 0.5)
+) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+    """Radius in parts of the height, and angle in radians, around ``centre`` (parts of w, h)."""
+    x = np.arange(width, dtype=np.float32) - np.float32(centre[0] * width)
+    y = np.arange(height, dtype=np.float32) - np.float32(centre[1] * height)
+    radius = np.hypot(x[None], y[:, None]) / np.float32(height)
+    return radius, np.arctan2(y[:, None], x[None]) + np.float32(np.pi)
 
 
 def _colour(colours: UInt8[np.ndarray, "256 3"], tone: float) -> Colour:
