@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import math
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
+from functools import wraps
 from typing import Any, TypeVar
 
 import ray
@@ -41,6 +43,7 @@ OOM_TRIES = 2  # of one that was killed for memory: half of its pictures may do
 PAUSE_S = 1.0  # before another try
 NIGHTLY_S, FIRST_S = 20.0, 2.0  # between looks
 CPUS = 1.0  # of one task
+NICEST = 19  # a rebuild shall not be felt by who waits for an answer
 
 
 class RayFarm:
@@ -200,8 +203,25 @@ def _judge(settings: Settings, task: JudgeTask) -> Verdict:
 
 
 def remote_task(function: Callable[..., Any]) -> Any:
-    """Tried again by `result_of` alone: what runs out of memory Ray tries for ever."""
-    return ray.remote(num_cpus=CPUS, max_retries=0)(function)
+    """Tried again by `result_of` alone: what runs out of memory Ray tries for ever.
+
+    Its worker ends with it: a replica that came after it in the same process would stay as slow.
+    """
+    return ray.remote(num_cpus=CPUS, max_retries=0, max_calls=1)(yielding(function))
+
+
+def yielding(function: Callable[..., T]) -> Callable[..., T]:
+    """The same in a thread, and in those that it starts, that the kernel runs behind all others.
+
+    For good: only root may raise a priority again.
+    """
+
+    @wraps(function)
+    def run(*args: Any) -> T:
+        os.setpriority(os.PRIO_PROCESS, 0, NICEST)  # 0 is the calling thread, not the process
+        return function(*args)
+
+    return run
 
 
 async def result_of(function: Any, settings: Settings, task: object) -> Any:

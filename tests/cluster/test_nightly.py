@@ -14,7 +14,7 @@ from omma.stores.shards import ShardedFeatures, write_shard
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 PROGRAM = """
-import asyncio, ray
+import asyncio, psutil, ray
 from deployments.nightly import open_rebuild
 from deployments.records import open_records
 from omma.settings import Settings
@@ -28,7 +28,20 @@ async def main():
     async def watcher(progress):
         stages.append(progress.stage)
 
+    nices = {}  # the highest of each kind of task
+
+    async def look():
+        while True:
+            for process in psutil.process_iter(["cmdline", "nice"]):
+                title = (process.info["cmdline"] or [""])[0]
+                if title.startswith("ray::_"):
+                    nices[title] = max(nices.get(title, 0), process.info["nice"])
+            await asyncio.sleep(0.1)
+
+    looking = asyncio.create_task(look())
     report = await rebuild.run(watcher, holder="test")
+    looking.cancel()
+    print(sorted({title[5:].partition("(")[0] for title in nices}), set(nices.values()))
     print(report.is_published, report.faces, report.fetched, report.failed_count)
     await rebuild.close()
     await records.close()
@@ -60,7 +73,7 @@ asyncio.run(main())
 """
 
 
-def test_the_sample_is_indexed_by_ray_tasks(tmp_path):
+def test_the_sample_is_indexed_by_ray_tasks_behind_everything_else(tmp_path):
     told = run(PROGRAM, tmp_path, {
         "OMMA_INDEXES__SHARD_ITEMS": "16",
         "OMMA_INDEXES__GATE__CANARIES": "10",
@@ -68,6 +81,7 @@ def test_the_sample_is_indexed_by_ray_tasks(tmp_path):
     })  # fmt: skip
 
     assert told[-4:] == ["True", "41", "41", "0"]
+    assert " ".join(told[-8:-4]) == "['_assemble', '_extract', '_judge'] {19}"
 
 
 def test_a_bundle_is_read_and_built_by_a_ray_task(tmp_path):

@@ -1,6 +1,7 @@
 """Ray's own errors as a rebuild's farm takes them."""
 
-from concurrent.futures import Future
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from ray.exceptions import (
@@ -12,7 +13,7 @@ from ray.exceptions import (
 )
 
 from deployments import nightly
-from deployments.nightly import RayFarm
+from deployments.nightly import RayFarm, yielding
 from omma.domain.cards import CardFace, CardId
 from omma.domain.errors import ReplicaLost, StoreUnavailable
 from omma.ports.cards import Extracted, Unextracted
@@ -132,3 +133,17 @@ def test_ray_itself_tries_nothing_again(monkeypatch):
     RayFarm(Settings())
 
     assert {each["max_retries"] for each in options} == {0}
+
+
+def test_a_task_runs_behind_everything_else_and_nothing_else_with_it():
+    before = niceness()
+
+    with ThreadPoolExecutor(1) as task:
+        within = task.submit(yielding(niceness)).result()
+
+    assert (within, niceness()) == (19, before)
+
+
+def niceness():
+    """Of the calling thread."""
+    return os.getpriority(os.PRIO_PROCESS, 0)
