@@ -101,8 +101,7 @@ class Gleaning:
     async def _forget_lost(self) -> None:
         """Shards that are recorded and not there: a store was restored, or cleaned."""
         stored = {each.path async for chunk in self._blobs.list(FEATURES) for each in chunk}
-        shards = await self._ledger.shards(self._options.features_key)
-        if lost := [shard for shard in shards if shard not in stored]:
+        if lost := await self._ledger.kept() - stored:
             log.warning(
                 "shards are lost, their pictures are looked at anew", extra={"n": len(lost)}
             )

@@ -7,12 +7,13 @@ begins: a rebuild that was killed leaves what the next one goes on with, or what
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 
+from omma.domain.cards import ItemId
 from omma.domain.errors import InvalidInput, PublishConflict, SnapshotRefused
 from omma.domain.indexes import (
     CARDS,
@@ -94,6 +95,7 @@ class _Run:
     started: float = field(default_factory=time.monotonic)
     removed: int = 0
     fetched: int = 0
+    made: int = 0  # faces whose features there are
 
 
 class IndexRebuild:
@@ -162,12 +164,8 @@ class IndexRebuild:
         await asyncio.to_thread(remove_leftovers, self._options.work, IMPORTS)
         await self._read_records(run)
         run.fetched = await self._gleaning.run(run.version, run.watcher)
-        contents = await self._contents()
-        if not run.is_forced and await self._shelf.is_known(contents):
-            report = await self._report(run, "", None)
-        else:
-            snapshot = await self._built(run, contents)
-            report = await self._judge(run, snapshot)
+        snapshot = await self._snapshot(run)
+        report = await (self._judge(run, snapshot) if snapshot else self._report(run, "", None))
         await self._retention.run(CARDS)
         log.info("a rebuild has ended", extra=logged_report(report))
         return report
@@ -201,29 +199,40 @@ class IndexRebuild:
         running = await self._shelf.running()
         return running is not None and running.report.get("source") == self._source().name
 
-    async def _contents(self) -> str:
+    async def _snapshot(self, run: _Run) -> Snapshot | None:
+        """One of all features that there are, or the one that a killed rebuild did not judge.
+
+        None where just that is served. The ledger is read here alone, and forgotten again.
+        """
+        shards = await self._ports.ledger.shards(self._options.features_key)
+        run.made = sum(map(len, shards.values()))
+        contents = self._contents(shards)
+        if not run.is_forced:
+            if await self._shelf.is_known(contents):
+                return None
+            if unjudged := await self._shelf.unjudged(contents):
+                return unjudged
+        return await self._built(run, contents, shards)
+
+    def _contents(self, shards: Mapping[str, Sequence[ItemId]]) -> str:
         """Of which items and features a snapshot would be made now, in one number."""
         forms = f"{self._options.features_key} {self._options.index_form}"
         digest = blake2b(forms.encode(), digest_size=16)
-        for shard, items in (await self._ports.ledger.shards(self._options.features_key)).items():
+        for shard, items in shards.items():
             digest.update(f"\n{shard}".encode())
             for item in items:
                 digest.update(f"\t{item.card_id}\t{item.face}".encode())
         return digest.hexdigest()
 
-    async def _built(self, run: _Run, contents: str) -> Snapshot:
-        """A new snapshot, or the one that a killed rebuild had no time to judge."""
-        unjudged = None if run.is_forced else await self._shelf.unjudged(contents)
-        if unjudged is not None:
-            return unjudged
-        shards = await self._ports.ledger.shards(self._options.features_key)
-        items = sum(map(len, shards.values()))
-        await run.watcher(RebuildProgress(Stage.ASSEMBLY, 0, items))
+    async def _built(
+        self, run: _Run, contents: str, shards: Mapping[str, Sequence[ItemId]]
+    ) -> Snapshot:
+        await run.watcher(RebuildProgress(Stage.ASSEMBLY, 0, run.made))
         task = AssembleTask(
             CARDS, run.version, tuple((path, tuple(items)) for path, items in shards.items())
         )
         stats = await self._ports.farm.assemble(task)
-        await run.watcher(RebuildProgress(Stage.ASSEMBLY, items, items))
+        await run.watcher(RebuildProgress(Stage.ASSEMBLY, run.made, run.made))
         form = self._options.index_form
         made = {"contents": contents, "source": self._source().name, "form": form}
         snapshot = Snapshot(
@@ -269,11 +278,8 @@ class IndexRebuild:
         return replace(report, is_published=True)
 
     async def _report(self, run: _Run, version: str, verdict: Verdict | None) -> RebuildReport:
-        key = self._options.features_key
         cards, faces = await self._ports.cards.count()
-        shards = await self._ports.ledger.shards(key)
-        failed = await self._ports.ledger.failures(key, limit=SHOWN_FAILURES)
-        made = sum(map(len, shards.values()))
+        failed = await self._ports.ledger.failures(self._options.features_key, limit=SHOWN_FAILURES)
         return RebuildReport(
             version=version,
             verdict=verdict,
@@ -283,7 +289,7 @@ class IndexRebuild:
             fetched=run.fetched,
             removed=run.removed,
             failed=tuple(failed),
-            failed_count=max(0, faces - made),
+            failed_count=max(0, faces - run.made),
             took_s=time.monotonic() - run.started,
         )
 

@@ -61,6 +61,15 @@ async def test_nothing_new_ends_early(house):
     assert await house.published() == first.version
 
 
+async def test_a_rebuild_reads_once_what_there_are_features_of(house, monkeypatch):
+    read, shards = [], house.ledger.shards
+    monkeypatch.setattr(house.ledger, "shards", lambda key: read.append(key) or shards(key))
+
+    for times in (1, 2):
+        await house.rebuild(force=True)
+        assert len(read) == times
+
+
 async def test_nothing_new_is_rebuilt_by_force(house):
     first = await house.rebuild()
 
