@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from deployments.gate import check_auth, demo_warning
 from deployments.instance import Instance, lock, new_mark, of_home, read_instance, short
 from deployments.reaping import MARKER, Process, end, itself, marked, memory_mb, reap
+from deployments.signals import stop_signals
 from deployments.sizes import DEFAULT, read_home, read_plan
 from deployments.speech import mistakes, say
 from deployments.surroundings import (
@@ -152,7 +153,7 @@ def _others(home: Path) -> list[Process]:
 
 def _end_on_signals() -> None:
     """Unwind at the first request to stop, and heed no second; `exec` forgets this."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = stop_signals()
 
     def end(number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -26,6 +26,7 @@ from watchfiles import PythonFilter, watch
 
 from deployments.instance import Instance, read_instance
 from deployments.reaping import await_end, marked, memory_mb, reap
+from deployments.signals import stop_signals
 from deployments.sizes import ROOT
 from deployments.speech import ready_message, say
 from omma.domain.errors import CannotStart
@@ -74,7 +75,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in stop_signals():
         signal.signal(number, handler)
 
 
@@ -172,5 +173,5 @@ if __name__ == "__main__":
     except SystemExit:  # a signal
         code = 0
     except BaseException:  # noqa: BLE001  said here, for nobody else will
-        traceback.print_exc()
+        say(traceback.format_exc())
     os._exit(code)  # Serve's and Ray's threads have nothing left to wait for

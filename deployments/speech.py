@@ -1,6 +1,7 @@
 """What start and stop say to the person at the terminal."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,9 +19,10 @@ Ctrl-C or `{command} down` stops it."""
 
 
 def say(text: str) -> None:
-    """Tell the person something, now."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Tell the person something, now; whoever has closed the terminal misses it."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def mistakes(error: ValidationError) -> str:

@@ -77,11 +77,12 @@ class Server:
         }
         return kept | QUICK | ours
 
-    def start(self, *words):
+    def start(self, *words, output=None):
         command = [*self.command(*(words or ("omma.cli.main", "up"))), "--port", str(self.port)]
         with self.log.open("a") as log:
+            streams = dict.fromkeys(("stdout", "stderr"), log if output is None else output)
             self.process = subprocess.Popen(  # noqa: S603
-                command, env=self.environment(), stdout=log, stderr=log, start_new_session=True
+                command, env=self.environment(), **streams, start_new_session=True
             )
 
     def run(self, *words):

@@ -5,10 +5,14 @@ Exit codes: 0 done; 1 it cannot start, or does not run; 2 wrong usage.
 
 import json
 import os
+import select
 import signal
+import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -40,7 +44,7 @@ def up(
     home: Home = None,
     reload: Annotated[bool, typer.Option("--reload", help="Deploy again on changes.")] = False,
 ) -> None:
-    """Start the server and stay with it; Ctrl-C stops everything."""
+    """Start the server and stay with it; Ctrl-C, or closing the terminal, stops everything."""
     options = _options(home, config, host=host, port=port)
     flags = ["--reload"] if reload else []
     command = [*LIFECYCLE, "up", *options, *flags, "--parent", str(os.getpid())]
@@ -103,9 +107,23 @@ def _follow(server: subprocess.Popen[bytes]) -> int:
         del number, frame
         server.terminate()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, hand_on)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else somebody said `nohup`
+        signal.signal(signal.SIGHUP, hand_on)
+        threading.Thread(target=_hang_up_with_readers, daemon=True).start()
     return server.wait()
+
+
+def _hang_up_with_readers() -> None:
+    """Take a pipe that nobody reads any more for a terminal that was closed."""
+    poll = select.poll()
+    for fd in (1, 2):
+        with suppress(OSError):  # closed from the start
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                poll.register(fd, 0)  # the end of the last reader is told unasked
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def _state(home: Path | None, config: Path | None) -> dict[str, Any]:

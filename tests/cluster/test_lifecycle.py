@@ -1,5 +1,6 @@
 """Start and end, kind and unkind: nothing may stay behind."""
 
+import os
 import signal
 
 import pytest
@@ -59,6 +60,20 @@ def test_a_server_that_is_killed_is_cleaned_up_by_its_command(starting):
 
     assert starting.process.wait(STOP_S) == 1
     assert starting.processes == []
+
+
+def test_a_server_whose_words_nobody_reads_any_more_stops_as_after_ctrl_c(new_server):
+    server = new_server()
+    reader, writer = os.pipe()
+    server.start(output=writer)
+    os.close(writer)
+    server.await_ready()
+
+    os.close(reader)
+
+    assert server.process.wait(STOP_S) == 0
+    assert server.processes == []
+    assert server.instance is None
 
 
 def test_what_a_killed_server_left_is_reaped_at_the_next_start(ready):

