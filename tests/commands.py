@@ -7,7 +7,8 @@ from typer.main import get_command
 
 from omma.cli.main import app
 
-NAMED = re.compile(r"`(?:\.venv/bin/)?omma ([^`]+)`")
+# Up to what the shell would do with the command: a pipe, a redirection, the background.
+NAMED = re.compile(r"`(?:nohup )?(?:\.venv/bin/)?omma ([^`|>&]+?)(?: 2?[|>&][^`]*)?`")
 
 
 def misfit(words):

@@ -23,6 +23,7 @@ from omma.api import (
     system,
 )
 from omma.api.admission import Admission
+from omma.api.heads import Heads
 from omma.api.operations import operation_routes
 from omma.api.options import ApiOptions, Context, Services, UploadLimits
 from omma.api.requests import REQUEST_ID_HEADER, RequestIds
@@ -72,6 +73,7 @@ def _context(services: Services, options: ApiOptions) -> Context:
 
 def _wrap(app: FastAPI, options: ApiOptions) -> None:
     """Innermost first: a fault's answer still gets its CORS headers and its id."""
+    app.add_middleware(Heads)
     app.add_middleware(LastResort)
     if options.cors_origins:
         app.add_middleware(

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC
-from email.utils import format_datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -38,7 +38,7 @@ router = APIRouter(tags=["jobs"], dependencies=[Depends(public_by_id)])
     responses={
         200: {"description": "The file.", "content": {BYTES: {}, "image/jpeg": {}}},
         206: {"description": "The part of it that `Range` asks for."},
-        304: {"description": "It is what `If-None-Match` names."},
+        304: {"description": "It is what `If-None-Match` or `If-Modified-Since` names."},
         404: _problem("No job has such a file."),
         416: _problem("The file ends before the range begins."),
         503: _problem("The records or the files do not answer: try again."),
@@ -49,7 +49,7 @@ async def file_of_job(job_id: str, path: str, request: Request, context: Context
     files = context.services.files
     info = await files.info(JobId(job_id), path)
     headers = _headers(info)
-    if _matches(request.headers.get("if-none-match", ""), headers["etag"]):
+    if _is_unchanged(request.headers, headers):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     start, end = 0, info.size_bytes
     status = HTTPStatus.OK
@@ -58,16 +58,9 @@ async def file_of_job(job_id: str, path: str, request: Request, context: Context
         status = HTTPStatus.PARTIAL_CONTENT
         headers["content-range"] = f"bytes {start}-{end - 1}/{info.size_bytes}"
     headers["content-length"] = str(end - start)
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
     parts = files.stream(info, start, end)
     first = await anext(parts, b"")  # what goes wrong with it still gets an answer of its own
     return StreamingResponse(_joined(first, parts), status, headers)
-
-
-router.add_api_route(
-    "/job/{job_id}/files/{path:path}", file_of_job, methods=["HEAD"], include_in_schema=False
-)
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -120,7 +113,21 @@ def _span(first: str, last: str, size_bytes: int) -> tuple[int, int] | None:
     return (start, min(end, size_bytes)) if start < end else None
 
 
-def _matches(asked: str, etag: str) -> bool:
-    """Whether an ``If-None-Match`` names it; weak names are good enough here."""
-    names = {name.strip().removeprefix("W/") for name in asked.split(",")}
-    return etag in names or "*" in names
+def _is_unchanged(asked: Headers, headers: Mapping[str, str]) -> bool:
+    """Whether the asker has this file: by ``If-None-Match``, else by ``If-Modified-Since``.
+
+    The order is RFC 9110's (13.2.2); weak names are good enough here.
+    """
+    if "if-none-match" in asked:
+        names = {name.strip().removeprefix("W/") for name in asked["if-none-match"].split(",")}
+        return headers["etag"] in names or "*" in names
+    since, modified = _date(asked.get("if-modified-since")), _date(headers.get("last-modified"))
+    return bool(since and modified and modified <= since)
+
+
+def _date(text: str | None) -> datetime | None:
+    """An HTTP date; None for none, and for what is no date."""
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
+        return None

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from omma.api import errors, files
+from omma.api.heads import Heads
 from omma.domain.errors import StoreUnavailable
 from omma.domain.jobs import Completed, Hold, ImageRef, Submission
 from omma.services.files import CHUNK_BYTES, JobFiles
@@ -58,6 +59,7 @@ async def client(job_files):
     )
     app.include_router(files.router)
     errors.install(app)
+    app.add_middleware(Heads)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
@@ -192,6 +194,29 @@ async def test_what_the_client_has_is_not_sent_again(client, form):
     response = await client.get(url, headers={"if-none-match": form.format(etag)})
 
     assert (response.status_code, response.content) == (304, b"")
+
+
+@pytest.mark.usefixtures("done")
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"if-modified-since": "{modified}"}, 304),
+        ({"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304),
+        ({"if-modified-since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 200),
+        ({"if-modified-since": "{modified}", "if-none-match": '"another"'}, 200),
+        ({"if-modified-since": "yesterday"}, 200),
+        ({"if-modified-since": "Mon, 01 Jan 99999999999 00:00:00 -9999"}, 200),
+    ],
+)
+async def test_a_file_is_sent_again_where_it_changed_since(client, headers, status):
+    url = "/job/job-1/files/faces/0.jpg"
+    modified = (await client.get(url)).headers["last-modified"]
+
+    answer = await client.get(
+        url, headers={name: value.format(modified=modified) for name, value in headers.items()}
+    )
+
+    assert answer.status_code == status
 
 
 @pytest.mark.usefixtures("done")
