@@ -12,6 +12,9 @@ SCALE = 512  # of RootSIFT in bytes: no gradient of a real descriptor reaches a 
 EPSILON = 1e-7
 GRID = (11, 8)  # rows and columns that keypoints are spread over: cells of 8 mm on a card
 DIMENSION = 128
+# px that SIFT leaves alone at each edge of the image, which it doubles: one with a side of no more
+# has no keypoint, and OpenCV counts no octave for the least of them.
+BORDER_PX = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +30,8 @@ class Keypoints:
 
 def find_strongest(grey: UInt8[np.ndarray, "h w"], most: int) -> Keypoints:
     """The ``most`` keypoints of highest contrast: one pass, for queries."""
+    if min(grey.shape) <= BORDER_PX:
+        return _keypoints((), None)
     found, descriptors = _sift(most).detectAndCompute(grey, None)
     return _keypoints(found, descriptors)
 
@@ -38,6 +43,8 @@ def find_spread(grey: UInt8[np.ndarray, "h w"], most: int) -> Keypoints:
     small photographs, and a corner of the card is seen when fingers hide the rest. On severe
     distortions that doubles the right nearest neighbours (18 of 300 for 9 by contrast alone).
     """
+    if min(grey.shape) <= BORDER_PX:
+        return _keypoints((), None)
     sift = _sift(0)
     found = sift.detect(grey, None)
     chosen = spread(_places(found), _responses(found), grey.shape[:2], most)

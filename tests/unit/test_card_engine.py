@@ -1,5 +1,6 @@
 """The engine of cards on a handful of pictures that it draws itself."""
 
+import itertools
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -211,3 +212,28 @@ def test_what_is_no_image_is_refused():
 
 def test_the_key_of_features_names_what_they_depend_on():
     assert SiftCardEngines(judge=NoJudge()).features_key == "sift-2-320px-200-none"
+
+
+def strip(height: int, width: int) -> np.ndarray:
+    """A picture of noise, which has as many extrema as a picture can have."""
+    return np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
+
+
+SIDES = (1, 2, 5, 6, 40)
+SHAPES = [*itertools.product(SIDES, SIDES), (1, 600), (600, 1), (6, 600)]
+
+
+@pytest.mark.parametrize("asked", [CROP, RecogniseOptions(max_cards=1), RecogniseOptions()])
+def test_no_card_is_seen_in_a_picture_that_is_too_small_for_one(
+    engine: SiftCardEngine, asked: RecogniseOptions
+) -> None:
+    found = [names(engine, strip(*shape), asked) for shape in SHAPES]
+
+    assert found == [[]] * len(SHAPES)
+
+
+def test_a_picture_too_small_for_a_keypoint_has_features_of_none() -> None:
+    counts = [len(ENGINES.extract(encoded(strip(*shape))).keypoints) for shape in SHAPES]
+
+    assert counts[:2] == [0, 0]
+    assert max(counts) > 0
