@@ -17,6 +17,7 @@ from deployments.instance import Instance, run_dir
 from deployments.reaping import MARKER
 from deployments.sizes import ROOT
 from omma.domain.errors import CannotStart
+from omma.domain.hosts import unproxied
 from omma.settings import AuthSettings
 
 PORTS_TRIED = 100
@@ -30,6 +31,7 @@ def surroundings(instance: Instance, environ: Mapping[str, str]) -> dict[str, st
     return {
         "MALLOC_ARENA_MAX": "2",  # glibc keeps what each arena has freed: 8 for every core
         **{name: value for name, value in environ.items() if name not in UNWANTED},
+        **unproxied(environ),
         MARKER: instance.mark,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), environ.get("PYTHONPATH")))),
         **client_environment(Path(instance.home)),

@@ -1,5 +1,6 @@
 """The `omma` command: what it is made of, imported only as far as a command line needs it."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from omma.cli import server
 from omma.cli.lazy import group_of
 from omma.cli.paths import write_any_text
+from omma.domain.hosts import unproxied
 
 # Its module under omma.cli, and its help: the root's help and completion import no group.
 GROUPS = {
@@ -57,6 +59,7 @@ def root(
     """Visual recognition as one Ray Serve graph."""
     del show_version  # its callback has acted
     write_any_text()
+    os.environ.update(unproxied(os.environ))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from omma.domain.errors import OmmaError, SourceUnavailable, UrlRefused, UrlUnreachable
+from omma.domain.hosts import is_loopback
 from omma.stores.addresses import Address, is_never_fetched, is_public, parse
 from omma.stores.guards import SCHEMES, Resolver, parse_url, system_addresses
 
@@ -80,7 +81,7 @@ class Origins:
     def __init__(self, url: str, *, resolver: Resolver = system_addresses) -> None:
         self._own = httpx.URL(url)
         # As `PatientClient` trusts the environment.
-        self._has_proxy = self._own.scheme == "https" and bool(PROXIES & getproxies().keys())
+        self._has_proxy = _is_beyond(self._own) and bool(PROXIES & getproxies().keys())
         self._resolver = resolver
         self._is_within: bool | None = None  # the operator's own host; looked up when it matters
         self._passed: dict[str, float] = {}  # hosts, and until when they need no other look-up
@@ -129,6 +130,10 @@ class Origins:
         except (OSError, UnicodeError):
             return []
         return [parse(text) for text in found]
+
+
+def _is_beyond(url: httpx.URL) -> bool:
+    return url.scheme == "https" and not is_loopback(url.host)
 
 
 def _server_of(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -183,7 +188,8 @@ class PatientClient:
             headers={"user-agent": agent, "accept-encoding": "gzip"},
             timeout=self._patience.timeout_s,
             verify=_trusted(),
-            trust_env=url.startswith("https:"),  # proxies lead out, not to a mirror beside us
+            # Proxies lead out, not to a mirror beside us.
+            trust_env=_is_beyond(httpx.URL(url)),
         )
 
     async def persist(

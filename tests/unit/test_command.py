@@ -15,7 +15,10 @@ from omma.operations.registry import OPERATIONS
 from tests.commands import NAMED, misfit
 from tests.pages import ROOT
 
-ROOTS = {"omma", "omma.cli", "omma.cli.lazy", "omma.cli.main", "omma.cli.paths", "omma.cli.server"}
+ROOTS = {
+    *("omma", "omma.domain", "omma.domain.hosts", "omma.cli", "omma.cli.lazy", "omma.cli.main"),
+    *("omma.cli.paths", "omma.cli.server"),
+}
 HEAVY = {
     *("PIL", "alembic", "cv2", "faiss", "fastapi", "h5py", "insightface", "numpy", "obstore"),
     *("onnxruntime", "pydantic_settings", "ray", "redis", "scipy", "sqlalchemy", "yaml"),

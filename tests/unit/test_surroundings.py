@@ -80,6 +80,11 @@ def test_other_clusters_and_tokens_are_not_inherited(environment):
     assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN"} & set(environment)
 
 
+def test_neither_loopback_nor_grpc_goes_through_a_proxy(environment):
+    assert {"localhost", "127.0.0.1", "::1"} <= set(environment["no_proxy"].split(","))
+    assert environment["grpc_proxy"] == ""
+
+
 def test_all_of_haproxys_files_lie_in_the_home(environment, tmp_path):
     paths = [
         value for name, value in environment.items()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from omma.domain.errors import CannotStart, StoreUnavailable
+from omma.domain.hosts import is_loopback
 from omma.stores.tokens.keys import ES256, Key, parse_key_set
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,11 @@ class PublishedKeys:
     async def _get(self) -> bytes:
         async with (
             asyncio.timeout(TIMEOUT_S),
-            httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport) as http,
+            httpx.AsyncClient(
+                timeout=TIMEOUT_S,
+                transport=self._transport,
+                trust_env=not is_loopback(httpx.URL(self._url).host),
+            ) as http,
             http.stream("GET", self._url, headers={"accept": "application/json"}) as answer,
         ):
             if answer.status_code != SUCCESS:
