@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deployments.reaping import Process, is_alive
+from omma.domain.errors import CannotStart
 
 LONGEST_HOME = 23  # of 107 bytes in a Unix socket's path, Ray and HAProxy need the rest
 PLAIN = re.compile(r"[A-Za-z0-9/._@+-]+")  # HAProxy's configuration needs no quotes for these
@@ -88,8 +89,14 @@ def of_home(home: Path) -> Callable[[str], bool]:
 def run_dir(home: Path) -> Path:
     """The folder of what a running instance needs; nobody else may look into it."""
     path = home / "run"
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot make {str(path)!r} ({error.strerror}): name another folder with --home or"
+            " OMMA_HOME"
+        ) from None
     return path
 
 

@@ -32,7 +32,7 @@ from deployments.surroundings import (
     surroundings,
 )
 from omma.domain.errors import CannotStart, ModelMissing, OmmaError
-from omma.environment import refuse_unsupported
+from omma.environment import refuse_unsupported, without_meaning
 from omma.settings import Settings
 from omma.stores.catalogue import Catalogue
 from omma.stores.models import ModelFiles
@@ -46,6 +46,8 @@ def up(arguments: Namespace) -> int:
     """Check early whatever can be checked early, then become the process that serves."""
     _end_on_signals()
     refuse_unsupported(os.environ)
+    for line in without_meaning(os.environ, Settings.variables()):
+        say(f"warning: {line}")
     settings = read_plan(arguments.config, _overrides(arguments)).settings
     home, http = settings.home, settings.http
     refuse_open_ports(http.host, os.environ, settings.auth)

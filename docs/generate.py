@@ -48,7 +48,8 @@ def settings() -> str:
         " under `faces` in the `args:` of a file in `config/`.\n"
         "The file wins over `OMMA_*` variables, these win over the"
         " [documented variables](environment.md), and all win over the defaults below.\n"
-        "Unknown names are refused.\n\n" + _table(("setting", "default", "meaning"), rows)
+        "Unknown names are refused in files; a variable that sets nothing is told at the start,"
+        " with the nearest that does.\n\n" + _table(("setting", "default", "meaning"), rows)
     )
 
 

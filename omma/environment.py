@@ -1,8 +1,9 @@
 """The environment variables that the five original services document, under their own names."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
@@ -154,6 +155,12 @@ PLANNED: Mapping[str, str] = {
 }  # fmt: skip
 
 
+PREFIX = "OMMA_"
+LIKE = 0.8  # of difflib: less is another name
+OTHERS = ("OMMA_URL", "OMMA_TOKEN", "OMMA_INSTANCE", "OMMA_EVAL_DATA")  # no settings, yet read
+TESTS = "OMMA_TEST_"
+
+
 class DocumentedVariables(PydanticBaseSettingsSource):
     """A settings source over `ALIASES`; ``OMMA_*`` variables win over it."""
 
@@ -182,6 +189,18 @@ def refuse_unsupported(environ: Mapping[str, str]) -> None:
     found = [f"{name}: {why}" for name, why in REFUSED.items() if name in environ]
     if found:
         raise CannotStart("unset these variables; " + "; ".join(found))
+
+
+def without_meaning(environ: Iterable[str], known: Collection[str]) -> list[str]:
+    """A line for each ``OMMA_*`` variable that sets nothing, with the nearest name that does."""
+    lines: list[str] = []
+    for name in sorted(environ):
+        full = name.upper()  # as the settings read them
+        is_ours = full.startswith(PREFIX) and not full.startswith(TESTS)
+        if is_ours and full not in {*known, *OTHERS}:
+            near = get_close_matches(full, known, 1, LIKE)
+            lines.append(f"{name} sets nothing" + (f"; {near[0]} would" if near else ""))
+    return lines
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:

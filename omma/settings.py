@@ -1,7 +1,8 @@
 """Every knob of the application, typed; read once, at the top."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,7 +21,7 @@ from pydantic_settings import (
 )
 
 from omma.domain.models import DetSize
-from omma.environment import DocumentedVariables
+from omma.environment import PREFIX, DocumentedVariables
 
 UnitFraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -438,7 +439,7 @@ class Settings(BaseSettings):
     """Defaults < documented variables < ``OMMA_*`` variables < ``args:`` of a file in config/."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OMMA_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     home: Path = Field(default=Path("var"), description="All state lies under this folder.")
@@ -462,6 +463,11 @@ class Settings(BaseSettings):
     callbacks: CallbackSettings = CallbackSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
+
+    @classmethod
+    def variables(cls) -> list[str]:
+        """The names of the environment that set something: groups as JSON, and what is in them."""
+        return [PREFIX + "__".join(path).upper() for path in _paths(cls)]
 
     @property
     def models_dir(self) -> Path:
@@ -501,3 +507,11 @@ class Settings(BaseSettings):
         """Order the sources, best first; dotenv and secret files are not read."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, DocumentedVariables(settings_cls)
+
+
+def _paths(group: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    for name, field in group.model_fields.items():
+        yield (name,)
+        kind: type[Any] = type(field.get_default())
+        if issubclass(kind, BaseModel):
+            yield from ((name, *rest) for rest in _paths(kind))

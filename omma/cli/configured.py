@@ -1,12 +1,15 @@
 """The settings that a server of this machine would start with, for commands that work beside it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 from pydantic import ValidationError
 
 from omma.domain.errors import CannotStart
+from omma.environment import without_meaning
 from omma.settings import Settings
 
 DEFAULT = Path(__file__).parents[2] / "config" / "local.yaml"  # what `omma up` reads
@@ -17,6 +20,17 @@ def configured(config: Path | None = None, home: Path | None = None) -> Settings
     args = _args(config or DEFAULT)
     if home is not None:
         args["home"] = home
+    return _settings(args)
+
+
+def of_environment() -> Settings:
+    """Settings of the environment alone."""
+    return _settings({})
+
+
+def _settings(args: dict[str, Any]) -> Settings:
+    for line in without_meaning(os.environ, Settings.variables()):
+        typer.echo(f"warning: {line}", err=True)
     try:
         return Settings(**args)
     except ValidationError as error:

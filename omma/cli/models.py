@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from omma.cli.configured import of_environment
 from omma.cli.pull_bars import PullBars
 from omma.domain.errors import CannotStart, LicenceNotAccepted, ModelFault, ModelNotFound
 from omma.domain.models import PullStep
 from omma.engines.conversion.runner import SubprocessConverter
 from omma.services.models import ModelService, Plan
-from omma.settings import Settings
 from omma.stores.catalogue import Catalogue
 from omma.stores.models import ModelFiles
 from omma.stores.sources.files import FileSource, HttpsSource
@@ -116,7 +116,7 @@ def profile(
 
 def _open() -> tuple[ModelService, list[str]]:
     """The use cases, and the names of what the settings serve."""
-    settings = Settings()
+    settings = of_environment()
     sources = {
         "pypi": PypiSource(),
         "npm": NpmSource(),
@@ -140,6 +140,8 @@ def _exit_codes() -> Generator[None]:
         _fail(str(error), FAULT)
     except (ModelNotFound, CannotStart) as error:
         _fail(str(error), UNKNOWN)
+    except OSError as error:
+        _fail(f"{error.filename or 'files'}: {error.strerror}", FAULT)
 
 
 @contextmanager

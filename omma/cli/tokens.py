@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
+from omma.cli.configured import of_environment
 from omma.cli.paths import shown
 from omma.domain.errors import CannotStart, OmmaError, TokenInvalid
 from omma.domain.tokens import SUPPORT
@@ -77,7 +77,7 @@ def issue_token(  # noqa: PLR0913  Typer reads the options off the signature
         raise typer.BadParameter("expected --key or --secret, not both")
     lifetime = _duration(expires)
     with _faults_told():
-        auth = Settings().auth
+        auth = of_environment().auth
         permissions, lifetime_s = tuple(permission or ()), lifetime.total_seconds()
         grant = Grant(subject, permissions, admin, lifetime_s, auth.issuer, auth.audience)
         token = issue(grant, _signer(key, secret, auth))
@@ -106,7 +106,7 @@ def revoke(
             token_id, ends = claims.jti or "", datetime.fromtimestamp(claims.exp, UTC)
         if not token_id or len(token_id) > LONGEST_ID:
             raise TokenInvalid("it has no id (jti) to revoke it by: change the key instead")
-        place = asyncio.run(_revoke(Settings(), token_id, ends))
+        place = asyncio.run(_revoke(of_environment(), token_id, ends))
     typer.echo(f"revoked {token_id} in {place}")
 
 
@@ -120,7 +120,7 @@ def inspect(
         claims = read_unverified(text)
         told: dict[str, Any] = claims.model_dump(exclude_unset=True)
         told["expires_at"] = datetime.fromtimestamp(claims.exp, UTC).isoformat()
-        fault = asyncio.run(_fault(Settings().auth, text))
+        fault = asyncio.run(_fault(of_environment().auth, text))
     typer.echo(json.dumps({**told, "is_trusted": not fault, "fault": fault}, indent=2))
 
 
@@ -191,9 +191,6 @@ def _faults_told() -> Generator[None]:
         _fail(f"{error.filename or 'input'}: {error.strerror}")
     except OmmaError as error:
         _fail(str(error))
-    except ValidationError as error:
-        fault = error.errors(include_input=False)[0]
-        _fail(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
 
 
 def _fail(message: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -50,7 +51,9 @@ class Connection:
         busy_retries: int = 10,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        at = httpx.URL(url)
+        at = _parsed(url)
+        if not (token.isascii() and token.isprintable()):
+            raise ClientError("expected a token of printable ASCII alone")
         is_near = is_loopback(at.host)
         self._url = url
         self._timeout_s = timeout_s
@@ -112,6 +115,14 @@ class Connection:
             raise AnswerTimeout(f"no answer within {self._timeout_s:g} s") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServerUnreachable(f"no answer from {self._url}: {error}") from None
+
+
+def _parsed(url: str) -> httpx.URL:
+    with suppress(httpx.InvalidURL, UnicodeError):
+        parsed = httpx.URL(url)
+        if parsed.scheme in {"http", "https"} and parsed.host:
+            return parsed
+    raise ClientError(f"expected an http or https URL, got {url!r}")
 
 
 def _is_busy(answer: httpx.Response) -> bool:

@@ -108,6 +108,7 @@ class ModelFiles:
             self._check_size(path, file)
             if (found := hash_file(path)) != file.sha256:
                 raise ModelCorrupt(f"{path}: expected sha256 {file.sha256}, got {found}")
+        self.path(model)  # an original alone serves nobody
 
     def _existing(self, model: DetectorInfo | RecogniserInfo | Model) -> ModelRecord:
         record = self.record(model)

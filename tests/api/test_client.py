@@ -6,6 +6,7 @@ import pytest
 from omma.client import (
     AnswerTimeout,
     Client,
+    ClientError,
     NotOmma,
     RequestRefused,
     ServerUnreachable,
@@ -112,6 +113,20 @@ async def test_another_service_at_that_url_is_recognised(status):
     async with client_of(lambda _: httpx.Response(status, text="<html>")) as client:
         with pytest.raises(NotOmma):
             await client.detect(picture())
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "localhost:8000", "", "ftp://x", "http://\udcff"])
+def test_what_is_no_url_is_told_as_such(url):
+    with pytest.raises(ClientError, match="expected an http or https URL"):
+        Client(url)
+
+
+@pytest.mark.parametrize("token", ["é", "two\nlines"])
+def test_what_no_header_can_carry_is_no_token(token):
+    with pytest.raises(ClientError, match="token") as caught:
+        Client("http://localhost", token=token)
+
+    assert token not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"])

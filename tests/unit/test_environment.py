@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from omma.domain.errors import CannotStart
-from omma.environment import ALIASES, NATIVE, PLANNED, REFUSED, refuse_unsupported
+from omma.environment import ALIASES, NATIVE, PLANNED, REFUSED, refuse_unsupported, without_meaning
 from omma.settings import Settings
 
 # Every variable that the documents of the five original services name.
@@ -230,3 +230,24 @@ def test_a_refused_variable_stops_the_start_and_says_why(name):
 
 def test_everything_else_may_be_set():
     refuse_unsupported({**dict.fromkeys((*ALIASES, *NATIVE, *PLANNED), "1"), "PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("OMMA_FACE__MIN_SCORE", "OMMA_FACE__MIN_SCORE sets nothing; OMMA_FACES__MIN_SCORE would"),
+        ("OMMA_FACES__MIN_SCOR", "OMMA_FACES__MIN_SCOR sets nothing; OMMA_FACES__MIN_SCORE would"),
+        ("OMMA_HTTP_PORT", "OMMA_HTTP_PORT sets nothing; OMMA_HTTP__PORT would"),
+        ("omma_homes", "omma_homes sets nothing; OMMA_HOME would"),
+        ("OMMA_SOMETHING_ELSE", "OMMA_SOMETHING_ELSE sets nothing"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_told_with_the_nearest_that_does(name, line):
+    assert without_meaning([name, "PATH"], Settings.variables()) == [line]
+
+
+def test_variables_that_mean_something_are_not_told():
+    known = Settings.variables()
+
+    assert {"OMMA_HOME", "OMMA_FACES", "OMMA_INDEXES__GATE__CANARIES"} <= set(known)
+    assert without_meaning([*known, "OMMA_URL", "OMMA_TOKEN", "omma_home", *ALIASES], known) == []

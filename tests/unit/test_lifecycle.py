@@ -238,3 +238,22 @@ def test_a_key_that_cannot_be_read_is_told_in_one_line(command, tmp_path):
     assert line == (
         f"cannot start: cannot read the public key at '{path}': No such file or directory"
     )
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "status"])
+def test_a_home_that_cannot_be_made_is_told_in_one_line(command, verb, tmp_path):
+    (tmp_path / "file").touch()
+
+    result = command(verb, "--home", str(tmp_path / "file" / "home"))
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert f"cannot make '{tmp_path}/file/home/run' (Not a directory)" in line
+
+
+def test_a_variable_that_sets_nothing_is_told_at_the_start(command):
+    result = command("up", "--port", "70000", OMMA_HTTP_HOST="0.0.0.0")  # noqa: S104
+
+    assert result.stderr.splitlines()[0] == (
+        "warning: OMMA_HTTP_HOST sets nothing; OMMA_HTTP__HOST would"
+    )

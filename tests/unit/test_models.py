@@ -201,6 +201,21 @@ def test_verify_passes_what_is_whole_and_names_what_is_missing(tmp_path):
     assert isinstance(faults["b"], ModelMissing)
 
 
+def test_verify_names_what_was_pulled_and_not_converted(tmp_path):
+    class Broken(FakeConverter):
+        def convert(self, *_):
+            raise ConversionFailed("out of memory")
+
+    models = service(tmp_path, model(**CONVERTED), converter=Broken())
+    with pytest.raises(ConversionFailed):
+        models.pull(["m"], quiet)
+
+    [fault] = models.verify(["m"]).values()
+
+    assert isinstance(fault, ModelMissing)
+    assert "not converted" in str(fault)
+
+
 def test_a_file_of_another_size_is_not_served(tmp_path):
     service(tmp_path, model()).pull(["m"], quiet)
     files = ModelFiles(tmp_path)

@@ -184,3 +184,26 @@ def test_profile_of_a_model_that_is_not_here_says_how_to_get_it(omma):
 
     assert answer.exit_code == 1
     assert "omma models pull" in answer.stderr
+
+
+def test_a_home_that_cannot_be_made_is_one_line(omma, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OMMA_HOME", str(tmp_path / "file" / "home"))
+
+    answer = omma("pull")
+
+    assert answer.exit_code == 1
+    [line] = answer.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path}/file/home/models")
+    assert line.endswith(": Not a directory")
+
+
+def test_settings_that_are_wrong_or_unknown_are_told(omma, monkeypatch):
+    monkeypatch.setenv("OMMA_FACE__PACK", "open")
+    told = omma("list")
+    monkeypatch.setenv("OMMA_FACES__MIN_SCORE", "much")
+    wrong = omma("list")
+
+    assert "warning: OMMA_FACE__PACK sets nothing; OMMA_FACES__PACK would" in told.stderr
+    assert (told.exit_code, wrong.exit_code) == (0, 2)
+    assert "error: faces.min_score: " in wrong.stderr
