@@ -8,6 +8,7 @@ from deployments.nightly import remote_task, result_of
 from deployments.records import Records, open_blob_store, open_snapshot_files
 from omma.domain.indexes import IndexStats
 from omma.services.importing import BundleBuilding, BundleImport, ImportPorts, ImportTask
+from omma.services.retention import Kept, Retention
 from omma.settings import Settings
 from omma.stores.bundle_places import open_bundle
 
@@ -21,7 +22,16 @@ def open_import(settings: Settings, records: Records) -> BundleImport | None:
     if not indexes.bundle_url:
         return None
     build = partial(result_of, remote_task(build_bundle), settings)
-    ports = ImportPorts(build, records.snapshots, records.rebuild_leases)
+    kept = Kept(
+        records.snapshots,
+        records.servings,
+        records.snapshot_files,
+        records.features,
+        records.blobs,
+        records.corrections,
+    )
+    retention = Retention(kept, keep=indexes.keep)
+    ports = ImportPorts(build, records.snapshots, records.rebuild_leases, retention)
     return BundleImport(ports, indexes.bundle_url, lease_s=indexes.lease_s)
 
 

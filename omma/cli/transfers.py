@@ -22,7 +22,9 @@ from omma.engines.cards import CardEngineOptions, SiftCardEngines
 from omma.engines.cards.documented import write_documented_index
 from omma.ports.blobs import FileBlobs
 from omma.ports.cards import FeatureReader
+from omma.ports.indexes import SnapshotFiles
 from omma.services.importing import BundleBuilding, BundleImport, ImportPorts
+from omma.services.retention import Kept, Retention
 from omma.settings import Settings
 from omma.stores.blobs import S3Access, open_blobs
 from omma.stores.bundle_places import open_bundle
@@ -30,9 +32,11 @@ from omma.stores.bundles import write_bundle
 from omma.stores.leases import RedisLeases
 from omma.stores.records import migrations
 from omma.stores.records.cards import SqlCardRecords
+from omma.stores.records.corrections import SqlCorrections
 from omma.stores.records.database import Database
 from omma.stores.records.features import SqlFeatureLedger
 from omma.stores.records.leases import SqlLeases
+from omma.stores.records.servings import SqlServings
 from omma.stores.records.snapshots import SqlSnapshots
 from omma.stores.shards import ShardedFeatures
 from omma.stores.snapshots import BlobSnapshotFiles
@@ -58,7 +62,12 @@ async def import_into(settings: Settings, bundle: str) -> None:
         reader = partial(open_bundle, downloads=work / "downloads")
         files = BlobSnapshotFiles(blobs, work / "snapshots")
         building = BundleBuilding(reader, stores.engines, files, work=work)
-        ports = ImportPorts(building.build, SqlSnapshots(stores.database), stores.leases)
+        ports = ImportPorts(
+            building.build,
+            SqlSnapshots(stores.database),
+            stores.leases,
+            _retention(stores, files),
+        )
         importing = BundleImport(ports, bundle, lease_s=settings.indexes.lease_s)
         holder = f"omma indexes import on {socket.gethostname()}, process {os.getpid()}"
         report = await importing.run(_tell, holder=holder)
@@ -81,6 +90,19 @@ async def export_from(settings: Settings, target: Path) -> None:
 
         size_bytes = await asyncio.to_thread(write)
     typer.echo(f"wrote {shown(target)}: {len(features):,} pictures, {size_in_words(size_bytes)}")
+
+
+def _retention(stores: _Stores, files: SnapshotFiles) -> Retention:
+    database = stores.database
+    kept = Kept(
+        SqlSnapshots(database),
+        SqlServings(database),
+        files,
+        SqlFeatureLedger(database),
+        stores.blobs,
+        SqlCorrections(database),
+    )
+    return Retention(kept, keep=stores.settings.indexes.keep)
 
 
 async def _features(stores: _Stores, work: Path) -> FeatureReader:

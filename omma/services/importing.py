@@ -23,6 +23,7 @@ from omma.ports.leases import Leases
 from omma.services.assembling import write_contents
 from omma.services.indexes import LEASE
 from omma.services.leasing import under_lease
+from omma.services.retention import Retention
 from omma.services.versions import new_version
 
 SOURCE = "bundle"  # as a snapshot's report names it
@@ -76,11 +77,12 @@ class BundleBuilding:
 
 @dataclass(frozen=True, slots=True)
 class ImportPorts:
-    """Who builds, and where the outcome is recorded."""
+    """Who builds, where the outcome is recorded, and what removes older ones."""
 
     build: BuildIndex
     snapshots: Snapshots
     leases: Leases
+    retention: Retention
 
 
 class BundleImport:
@@ -115,6 +117,7 @@ class BundleImport:
         stats = await self._ports.build(ImportTask(self._where, version))
         await watcher(RebuildProgress(Stage.PUBLICATION, stats.items, stats.items))
         await self._publish(version, stats)
+        await self._ports.retention.run(CARDS)
         return RebuildReport(
             version=version,
             verdict=None,

@@ -1,9 +1,9 @@
-"""What may go after a rebuild: old snapshots, and files that no record names."""
+"""What may go after a rebuild or an import: old snapshots, and files that no record names."""
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from omma.domain.indexes import CARDS, Snapshot, SnapshotState
 from omma.ports.blobs import BlobStore
@@ -36,7 +36,12 @@ class Retention:
     """Removes in such an order that a kill leaves nothing but files for the next time."""
 
     def __init__(
-        self, kept: Kept, *, keep: int, clock: Callable[[], datetime], grace: timedelta = GRACE
+        self,
+        kept: Kept,
+        *,
+        keep: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        grace: timedelta = GRACE,
     ) -> None:
         self._kept = kept
         self._keep = keep

@@ -137,6 +137,19 @@ def test_the_next_import_takes_the_place_of_the_one_before(run, home, bundle, pa
     assert published.sequence == 2
 
 
+def test_of_snapshots_that_imports_made_only_some_are_kept(run, home, bundle, monkeypatch):
+    monkeypatch.setenv("OMMA_INDEXES__KEEP", "1")
+
+    for _ in range(3):
+        assert run("import", bundle).exit_code == 0
+
+    snapshots, published, _ = within(home, served)
+    stored = sorted(each.name for each in (home / "blobs" / "indexes" / "cards").iterdir())
+    assert [each.state for each in snapshots] == [SnapshotState.PUBLISHED, SnapshotState.RETIRED]
+    assert published.sequence == 3
+    assert sorted(each.version for each in snapshots) == stored
+
+
 def test_nothing_is_imported_while_the_index_is_rebuilt(run, home, bundle):
     async def hold(database, _settings):
         await SqlLeases(database).acquire("rebuild:cards", "node-7", ttl_s=60)
