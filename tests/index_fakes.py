@@ -120,17 +120,23 @@ class MemoryFeatureLedger:
 
     async def missing(self, features_key, *, limit, max_tries):
         self.records.check()
-        found = []
-        for item, face in self.records.pictures().items():
+        new, failed = [], []
+        for item, face in sorted(self.records.pictures().items()):
             made = self._made(item, features_key)
             if made is None:
-                found.append(Unextracted(item.card_id, face, 0))
+                new.append(Unextracted(item.card_id, face, 0))
             elif made.error and not made.is_final and made.tries < max_tries:
-                found.append(Unextracted(item.card_id, face, made.tries))
-        return sorted(found, key=lambda each: (each.tries, each.card_id, each.face.number))[:limit]
+                failed.append(Unextracted(item.card_id, face, made.tries))
+        return [*new, *sorted(failed, key=lambda each: each.tries)][:limit]
 
     async def count_missing(self, features_key, *, max_tries):
         return len(await self.missing(features_key, limit=None, max_tries=max_tries))
+
+    async def given(self, features_key, *, limit):
+        self.records.check()
+        pairs = sorted(self.records.pictures().items())
+        made = [(self._made(item, features_key), face) for item, face in pairs]
+        return [face for each, face in made if each and each.shard][:limit]
 
     async def record(self, features_key, found):
         self.records.check()

@@ -65,6 +65,7 @@ class FakeSource:
     faults: dict = field(default_factory=dict)  # URL: error
     asked: list = field(default_factory=list)  # URLs
     fault: Exception | None = None  # of the iteration, after half of the cards
+    away: Exception | None = None  # of every picture
     name: str = "fake"
 
     async def plan(self):
@@ -83,6 +84,8 @@ class FakeSource:
 
     async def image(self, face):
         self.asked.append(face.image_url)
+        if self.away:
+            raise self.away
         if error := self.faults.get(face.image_url):
             raise error
         if not face.image_url.isdigit():

@@ -119,6 +119,7 @@ class Extracted:
     is_final: bool = False  # another try of the same picture would not help
     tries: int = 0  # failed ones before this, as `Unextracted` had it
     is_counted: bool = True  # False where the picture's server failed: no try of the picture
+    is_doubtful: bool = False  # the source gave no other picture then: it may have been away
 
 
 class CardRecords(Protocol):
@@ -155,12 +156,16 @@ class FeatureLedger(Protocol):
         """Faces of cards not removed whose picture was not looked at under this key.
 
         Those that failed for good, or ``max_tries`` times, are left out until their picture is
-        another; those of fewest tries come first.
+        another; new ones come first, then those of fewest tries.
         """
         ...
 
     async def count_missing(self, features_key: str, *, max_tries: int) -> int:
         """How many `missing` would answer without a limit."""
+        ...
+
+    async def given(self, features_key: str, *, limit: int) -> list[CardFace]:
+        """Some faces whose present picture the source gave before."""
         ...
 
     async def record(self, features_key: str, found: Sequence[Extracted]) -> None:
@@ -224,7 +229,10 @@ class CardSource(Protocol):
         ...
 
     async def image(self, face: CardFace) -> bytes:
-        """The encoded picture; `UrlUnreachable` and its kin, `TooManyBytes`, `MediaNotFound`."""
+        """The encoded picture; `UrlUnreachable` and its kin, `TooManyBytes`, `MediaNotFound`.
+
+        `SourceFault` where the server is at fault, over this picture or over all.
+        """
         ...
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from omma.domain.cards import ItemId
+from omma.domain.cards import CardFace, ItemId
 from omma.domain.indexes import (
     IndexStats,
     Published,
@@ -109,6 +109,7 @@ class ExtractTask:
 
     shard: str  # path in the blob store that the features are put to
     faces: tuple[Unextracted, ...]
+    given: tuple[CardFace, ...] = ()  # that the source gave before: it is away if it does not now
 
 
 @dataclass(frozen=True, slots=True)

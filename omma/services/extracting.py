@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omma.domain.cards import Features, ItemFeatures, ItemId
+from omma.domain.cards import CardFace, Features, ItemFeatures, ItemId
 from omma.domain.errors import (
     InvalidInput,
     OmmaError,
-    SourceFault,
     SourceUnavailable,
     TooLarge,
     TruncatedImage,
@@ -28,10 +28,12 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # pictures of one task that are fetched, or wait to be looked at
 LONGEST_ERROR = 300
-FAULTS = 8  # in a row: then the source is at fault, not its pictures
+FAULTS = 8  # in a row: then a picture is asked for that the source has given before
+GIVEN = 3  # pictures that are asked for then
 ABANDONED_S = 3600.0  # no task writes for so long; one that was killed leaves its folder
 # What another try may mend though the picture is the same: the way to it was at fault.
 PASSING = (UrlUnreachable, UrlTimeout, UrlRefused, TruncatedImage)
+SUSPECT = (SourceUnavailable, UrlUnreachable, UrlTimeout)  # this picture fails, or the source
 
 ShardWriter = Callable[[Path, Sequence[ItemFeatures]], None]
 
@@ -44,17 +46,50 @@ class _Seen:
     features: ItemFeatures | None = None
 
 
-@dataclass(slots=True)
-class _Source:
-    """How the source does while one task runs."""
+class _Watch:
+    """Tells a source that is away from pictures that fail each by itself, while one task runs.
 
-    is_away: bool = False
-    faults: int = 0  # since the last picture that it gave
+    Where many fail in a row, and where the last ones do, the source has to give again what it
+    gave before.
+    """
 
-    def failed(self) -> None:
-        """Over one picture; after some of them it is not asked for the rest."""
-        self.faults += 1
-        self.is_away = self.is_away or self.faults >= FAULTS
+    def __init__(self, source: CardSource, given: Sequence[CardFace]) -> None:
+        self._source = source
+        self._given = deque(given, maxlen=GIVEN)
+        self._asking = asyncio.Lock()
+        self.suspects: list[_Seen] = []  # pictures that failed since one came
+        self.is_away = False
+
+    def gave(self, face: CardFace) -> None:
+        """Whatever failed before failed alone."""
+        self._given.append(face)
+        if not self.is_away:
+            self.suspects.clear()
+
+    async def failed(self, seen: _Seen) -> _Seen:
+        """Over one picture; after some of them the source is not asked for the rest."""
+        self.suspects.append(seen)
+        await self.check(FAULTS)
+        return seen
+
+    async def check(self, least: int = 1) -> None:
+        """Whether the source is there, where so many pictures have failed in a row."""
+        async with self._asking:
+            if len(self.suspects) < least or self.is_away:
+                return
+            if any(await asyncio.gather(*map(self._gives, self._given))):
+                self.suspects.clear()
+            else:
+                self.is_away = True
+
+    async def _gives(self, face: CardFace) -> bool:
+        try:
+            await self._source.image(face)
+        except SUSPECT:
+            return False
+        except OmmaError:  # it is another picture by now, or none
+            return True
+        return True
 
 
 class Extracting:
@@ -78,35 +113,31 @@ class Extracting:
         self._looking = asyncio.Semaphore(1)  # a task is one core's
 
     async def extract(self, task: ExtractTask) -> list[Extracted]:
-        """A row for each face but those that the source had no time for.
+        """A row for each face but those that a source which went away was not asked for.
 
-        `SourceUnavailable` only where that were all of them. Rows name the shard when it lies
-        in the blob store, not before.
+        Rows name the shard when it lies in the blob store, not before.
         """
-        source = _Source()
+        watch = _Watch(self._source, task.given)
         async with asyncio.TaskGroup() as group:
-            looks = [group.create_task(self._look(face, task.shard, source)) for face in task.faces]
+            looks = [group.create_task(self._look(face, task.shard, watch)) for face in task.faces]
+        await watch.check()
         seen = [found for look in looks if (found := look.result())]
-        if not seen and task.faces:
-            raise SourceUnavailable("the source of cards gave none of a shard's pictures")
         await self._put(task.shard, [each.features for each in seen if each.features])
-        return [each.row for each in seen]
+        return [_doubted(each.row) if each in watch.suspects else each.row for each in seen]
 
-    async def _look(self, wanted: Unextracted, shard: str, source: _Source) -> _Seen | None:
+    async def _look(self, wanted: Unextracted, shard: str, watch: _Watch) -> _Seen | None:
         async with self._fetching:
-            if source.is_away:
+            if watch.is_away:
                 return None
             try:
                 image = await self._source.image(wanted.face)
-                source.faults = 0
+                watch.gave(wanted.face)
                 async with self._looking:
                     features = await asyncio.to_thread(self._engines.extract, image)
-            except SourceFault as error:
-                source.failed()
-                return _Seen(_failure(wanted, error, is_final=False, is_counted=False))
-            except SourceUnavailable:
-                source.is_away = True  # who is refused once shall not go on asking
-                return None
+            except SUSPECT as error:
+                is_counted = not isinstance(error, SourceUnavailable)
+                failure = _failure(wanted, error, is_final=False, is_counted=is_counted)
+                return await watch.failed(_Seen(failure))
             except OmmaError as error:
                 return _Seen(_failure(wanted, error, is_final=_is_final(error)))
             except Exception:
@@ -129,6 +160,11 @@ def _folder(work: Path) -> tempfile.TemporaryDirectory[str]:
     work.mkdir(parents=True, exist_ok=True)
     remove_leftovers(work, SHARDS, older_than_s=ABANDONED_S)
     return tempfile.TemporaryDirectory(prefix=SHARDS, dir=work)
+
+
+def _doubted(row: Extracted) -> Extracted:
+    """It is the source that failed, for all that is known."""
+    return replace(row, is_counted=False, is_doubtful=True)
 
 
 def _is_final(error: OmmaError) -> bool:

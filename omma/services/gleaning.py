@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
-from omma.domain.cards import ItemId
+from omma.domain.cards import CardFace, ItemId
 from omma.domain.errors import SourceUnavailable
 from omma.domain.indexes import RebuildProgress, Stage
 from omma.ports.blobs import BlobStore
@@ -18,6 +18,7 @@ from omma.services.retention import FEATURES
 log = logging.getLogger(__name__)
 
 PAGE = 5000  # faces that the ledger is asked for at once
+GIVEN = 3  # pictures that show whether the source is there: one may have gone since
 
 T = TypeVar("T")
 Teller = Callable[[RebuildProgress], Awaitable[None]]
@@ -37,11 +38,14 @@ class _Count:
     total: int
     done: int = 0
     failed: int = 0
+    doubtful: int = 0
+    given: tuple[CardFace, ...] = ()  # before this rebuild
     tried: set[tuple[ItemId, str]] = field(default_factory=set[tuple[ItemId, str]])
 
     def add(self, rows: Sequence[Extracted]) -> None:
         self.done += len(rows)
         self.failed += sum(bool(row.error) for row in rows)
+        self.doubtful += sum(row.is_doubtful for row in rows)
 
     def progress(self) -> RebuildProgress:
         return RebuildProgress(Stage.FEATURES, self.done, self.total, self.failed)
@@ -63,10 +67,14 @@ class Gleaning:
         self._options = options
 
     async def run(self, version: str, tell: Teller) -> int:
-        """How many pictures were looked at; `SourceUnavailable` when some could not be fetched."""
+        """How many pictures were looked at; `SourceUnavailable` where the source went away.
+
+        One that fails over some pictures and gives others is not away.
+        """
         key, max_tries = self._options.features_key, self._options.max_tries
         await self._forget_lost()
         counted = _Count(await self._ledger.count_missing(key, max_tries=max_tries))
+        counted.given = tuple(await self._ledger.given(key, limit=GIVEN))
         await tell(counted.progress())
         async with (
             aclosing(self._tasks(version, counted)) as tasks,
@@ -76,7 +84,7 @@ class Gleaning:
                 await self._ledger.record(key, rows)
                 counted.add(rows)
                 await tell(counted.progress())
-        if unanswered := len(counted.tried) - counted.done:
+        if unanswered := len(counted.tried) - counted.done + counted.doubtful:
             raise SourceUnavailable(f"the source of cards did not give {unanswered} pictures")
         return counted.done
 
@@ -86,7 +94,10 @@ class Gleaning:
             fresh = [face for face in faces if _picture(face) not in counted.tried]
             for some in _chunks(fresh, self._options.shard_items):
                 counted.tried.update(map(_picture, some))
-                yield ExtractTask(f"{FEATURES}/{version}-{next(numbers):05}.h5", tuple(some))
+                shard = f"{FEATURES}/{version}-{next(numbers):05}.h5"
+                yield ExtractTask(shard, tuple(some), counted.given)
+                if counted.doubtful:
+                    return
             if not fresh:
                 return
 

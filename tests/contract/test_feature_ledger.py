@@ -64,6 +64,21 @@ async def test_what_was_made_is_missing_no_more_and_lies_where_it_was_told(known
     ]
 
 
+async def test_what_failed_comes_after_what_is_new_though_it_cost_no_try(known):
+    await known.ledger.record(KEY, [bad("one", "a", is_counted=False)])
+
+    assert await missing(known) == [("two", "b", 0), ("two", "c", 0), ("one", "a", 0)]
+
+
+async def test_pictures_that_were_given_are_told_of_the_cards_that_there_are(known):
+    await known.ledger.record(KEY, [good("two", "b"), bad("two", "c", face=1)])
+
+    assert await known.ledger.given(KEY, limit=9) == [TWO.faces[0]]
+    assert await known.ledger.given("sift-2", limit=9) == []
+    await known.ledger.record(KEY, [good("one", "a")])
+    assert await known.ledger.given(KEY, limit=1) == [ONE.faces[0]]
+
+
 async def test_a_repetition_changes_nothing(known):
     found = [good("one", "a"), bad("two", "b")]
 

@@ -110,6 +110,7 @@ def test_a_server_on_a_bad_day_costs_what_is_broken_and_no_more(server, tmp_path
     server.fail(picture(ids[2]), cut_at=300)
     server.pictures[picture(ids[3])] = b"\x89PNG\r\n\x1a\n and then nothing"
     server.fail(picture(ids[4]), 404, times=-1)
+    server.fail(picture(ids[5]), 503, times=-1)
 
     report = Node(tmp_path, server).run()
 
@@ -117,8 +118,8 @@ def test_a_server_on_a_bad_day_costs_what_is_broken_and_no_more(server, tmp_path
     assert report["is_published"], report
     assert report["cards"] == CARDS + 1
     assert bare not in failed
-    assert failed.keys() == {ids[3], ids[4]}
-    assert failed[ids[4]] == "media_not_found"
+    assert failed.keys() == {ids[3], ids[4], ids[5]}
+    assert (failed[ids[4]], failed[ids[5]]) == ("media_not_found", "source_fault")
 
 
 def test_of_two_nodes_one_rebuilds_and_one_says_who_does(server, tmp_path, postgres_url):

@@ -129,15 +129,54 @@ async def test_it_is_tried_again_every_night_unless_that_is_of_no_use(house):
     assert asked == [["4", "5"], ["4"], ["4"], []]
 
 
-async def test_a_source_that_goes_away_leaves_what_was_done(house):
-    house.source.faults = {"9": SourceUnavailable("come back later", 60)}
+@pytest.mark.parametrize("error", [SourceFault("status 503", 60), UrlTimeout("too slow")])
+async def test_a_source_that_goes_away_leaves_what_was_done_and_costs_no_tries(house, error):
+    await house.rebuild()
+    house.source.there += [card(11), card(12)]
+    house.source.away = error
+
+    for _ in range(4):
+        with pytest.raises(SourceUnavailable, match="did not give 2 pictures"):
+            await house.rebuild()
+    house.source.away = None
+    report = await house.rebuild()
+
+    assert (report.fetched, report.is_published, report.failed) == (2, True, ())
+
+
+async def test_one_picture_that_is_refused_for_ever_keeps_no_rebuild_from_its_end(house):
+    house.source.faults = {"9": SourceUnavailable("status 429", 900)}
+    nights = [await house.rebuild() for _ in range(5)]
+    house.source.faults = {}
+
+    report = await house.rebuild()
+
+    assert [night.is_published for night in nights] == [True, False, False, False, False]
+    assert dict(nights[-1].failed) == {ItemId("c009"): "source_unavailable: status 429"}
+    assert (report.is_published, report.fetched) == (True, 1)
+
+
+async def test_pictures_that_fail_for_ever_are_alone_with_that_however_many_they_are(tmp_path):
+    house = House(tmp_path, cards=40, shard_items=40)
+    lost = [str(number) for number in range(8, 40, 2)]
+    house.source.faults = {url: SourceFault("status 503", 60) for url in lost}
+
+    nights = [await house.rebuild() for _ in range(3)]
+
+    assert nights[0].is_published
+    assert [night.failed_count for night in nights] == [16, 16, 16]
+    assert sorted(set(house.source.asked) - set(lost)) == ["0", "1", "2"]  # whether it is there
+
+
+async def test_a_first_rebuild_that_begins_with_what_fails_goes_on_behind_it(tmp_path):
+    house = House(tmp_path, cards=40, shard_items=40)
+    house.source.faults = {str(number): SourceFault("status 503", 60) for number in range(12)}
 
     with pytest.raises(SourceUnavailable):
         await house.rebuild()
-    house.source.faults = {}
     report = await house.rebuild()
 
-    assert (report.fetched, report.is_published) == (1, True)
+    assert (report.is_published, report.failed_count) == (True, 12)
 
 
 async def test_a_source_that_breaks_off_removes_nothing(house):

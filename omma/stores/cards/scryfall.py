@@ -32,7 +32,7 @@ from omma.domain.errors import (
 from omma.domain.indexes import SourcePlan
 from omma.stores.cards.scryfall_cards import PICTURES, is_wanted, read_card
 from omma.stores.downloads import Downloads
-from omma.stores.web import RETRY_AFTER_S, Again, Cause, Pace, Patience, PatientClient, unavailable
+from omma.stores.web import RETRY_AFTER_S, Again, Cause, Pace, Patience, PatientClient
 
 SEARCH = "search:"  # in place of a bulk file's name: what to ask /cards/search
 CHUNK = 500  # cards
@@ -110,7 +110,7 @@ class ScryfallSource:
             raise
 
     async def image(self, face: CardFace) -> bytes:
-        """`SourceUnavailable` where the server is down or busy; else the picture is at fault."""
+        """`SourceFault` where the server is down, busy or fails; else the picture is at fault."""
         return await self._client.persist(
             lambda: self._picture(face.image_url), tries=IMAGE_TRIES, failure=_picture_failure
         )
@@ -240,10 +240,8 @@ async def _body(blocks: AsyncIterator[bytes], max_bytes: int) -> bytes:
 
 
 def _picture_failure(again: Again) -> OmmaError:
-    """Whether the source is at fault, or this one picture."""
-    if again.cause in {Cause.BUSY, Cause.DOWN}:
-        return unavailable(again)
-    if again.cause is Cause.FAULT:
+    """Whether the server is at fault, or this one picture."""
+    if again.cause in {Cause.BUSY, Cause.DOWN, Cause.FAULT}:
         return SourceFault(again.reason, RETRY_AFTER_S)
     if again.cause is Cause.SILENT:
         return UrlTimeout(again.reason)

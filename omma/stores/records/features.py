@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Update
 
-from omma.domain.cards import CardId, ItemId
+from omma.domain.cards import CardFace, CardId, ItemId
 from omma.ports.cards import Extracted, Unextracted
 from omma.stores.records.cards import THERE, to_face
 from omma.stores.records.database import Database
@@ -66,6 +66,17 @@ class SqlFeatureLedger:
         async with self._database.read() as connection:
             counts = [await connection.scalar(number.where(THERE, step)) for step in steps]
         return sum(count or 0 for count in counts)
+
+    async def given(self, features_key: str, *, limit: int) -> list[CardFace]:
+        chosen = (
+            select(made.data)
+            .select_from(FACES)
+            .where(THERE, made.features_key == features_key, made.shard.is_not(None))
+            .order_by(made.features_key, made.card_id, made.face)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [to_face(data) for data in await connection.scalars(chosen)]
 
     async def record(self, features_key: str, found: Sequence[Extracted]) -> None:
         rows = [_row(each) for each in sorted(found, key=lambda each: each.item)]
