@@ -1,8 +1,8 @@
 """`python -m deployments.deploying HOME`: puts the graph onto Ray, and ends.
 
 A process of its own: it imports the code as it is now, while Ray is starting, and what it has
-imported does not stay in memory. Ray's address comes by standard input; why nothing was deployed
-goes to standard output.
+imported does not stay in memory. Ray's address comes by standard input; why nothing was deployed,
+or what the index of cards waits for, goes to standard output.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
+from deployments.first_index import awaited_index, publish_shipped
 from deployments.instance import Instance, read_instance
 from deployments.logs import serve_logging
 from deployments.preflight import require_places
@@ -48,6 +49,7 @@ def deploy(plan: Plan) -> None:
     application = build_sized(plan.settings, plan.sizes)
     require_places(application, nodes)
     asyncio.run(prepare_records(plan.settings))  # once, before replicas look
+    asyncio.run(publish_shipped(plan.settings))
     http, logs = plan.settings.http, serve_logging(plan.settings.log)
     serve.start(
         proxy_location="HeadOnly",
@@ -103,7 +105,9 @@ def main(home: Path) -> int:
         return 1
     ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     try:
-        deploy(plan_of(instance))
+        plan = plan_of(instance)
+        deploy(plan)
+        sys.stdout.write(asyncio.run(awaited_index(plan.settings)))
     except CannotStart as error:
         return _give_up(str(error))
     except ValidationError as error:

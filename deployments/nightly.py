@@ -16,23 +16,20 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, TaskCancell
 from ray.serve.metrics import Counter
 
 from deployments import hands
+from deployments.first_index import first_chore
 from deployments.records import Records
 from deployments.sources import open_source
 from omma.domain.cards import ItemId
 from omma.domain.errors import OmmaError, ReplicaLost
 from omma.domain.indexes import CARDS, IndexStats, Verdict
-from omma.domain.jobs import Json
-from omma.engines.cards.files import Head
 from omma.ports.cards import Extracted
 from omma.ports.indexes import AssembleTask, ExtractTask, Farm, JudgeTask
 from omma.services.chores import Chore
 from omma.services.farming import gathered
 from omma.services.indexes import IndexRebuild, RebuildOptions, RebuildPorts
 from omma.services.retention import GRACE
-from omma.services.schedule import First, Nightly, NightlyPorts, Schedule, Submit
-from omma.services.shipped import ShippedIndex, ShippedPorts
+from omma.services.schedule import Nightly, NightlyPorts, Schedule, Submit
 from omma.settings import Settings
-from omma.stores.cards.sample import INDEX, open_sample
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +38,7 @@ T = TypeVar("T")
 TRIES = 4  # of a task whose node, or whose process, was lost
 OOM_TRIES = 2  # of one that was killed for memory: half of its pictures may do
 PAUSE_S = 1.0  # before another try
-NIGHTLY_S, FIRST_S = 20.0, 2.0  # between looks
+NIGHTLY_S = 20.0  # between looks
 CPUS = 1.0  # of one task
 NICEST = 19  # a rebuild shall not be felt by who waits for an answer
 
@@ -140,34 +137,12 @@ def nightly_chores(settings: Settings, records: Records, submit: Submit) -> list
         records.cursors, records.snapshots, records.snapshot_files, records.rebuild_leases, submit
     )
     indexes, source = settings.indexes, settings.cards.source.type
-    chores: list[Chore] = []
-    if source in {"sample", "folder"} or indexes.bundle_url:
-        params: Json = {"bundle": indexes.bundle_url} if indexes.bundle_url else {}
-        is_shipped = source == "sample" and not params
-        first = First(
-            ports,
-            params,
-            publish=shipped_index(settings, records).publish if is_shipped else None,
-            index_form=hands.open_engines(settings).index_form,
-        )
-        chores.append(Chore("first-index", FIRST_S, first.run_once))
+    first = first_chore(settings, ports, records)
+    chores = [first] if first else []
     if indexes.schedule and source not in {"none", "sample"}:
         schedule = Schedule.read(indexes.schedule, indexes.time_zone)
         chores.append(Chore("nightly", NIGHTLY_S, Nightly(ports, schedule).run_once))
     return chores
-
-
-def shipped_index(settings: Settings, records: Records) -> ShippedIndex:
-    """The index of the sample."""
-    ports = ShippedPorts(
-        open_sample(),
-        records.cards,
-        records.snapshots,
-        records.snapshot_files,
-        records.rebuild_leases,
-    )
-    form = hands.open_engines(settings).index_form
-    return ShippedIndex(ports, INDEX, Head.read(INDEX).stats, index_form=form)
 
 
 class RebuildMetrics:

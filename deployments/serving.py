@@ -103,11 +103,11 @@ def _start(instance: Instance) -> Instance:
     _on_signals(partial(_give_up, instance))  # Ray has taken SIGTERM
     address = ray.get_runtime_context().gcs_address
     instance.but(processes=tuple(marked(instance.owns))).write()  # should we be killed meanwhile
-    _deploy(deployer, address)
+    awaited = _deploy(deployer, address)
     processes = tuple(marked(instance.owns))
     instance = instance.but(ray_address=address, is_ready=True, processes=processes)
     instance.write()
-    say(ready_message(instance, time.monotonic() - begun, memory_mb(processes)))
+    say(ready_message(instance, time.monotonic() - begun, memory_mb(processes), awaited))
     return instance
 
 
@@ -118,11 +118,12 @@ def _deployer(instance: Instance) -> subprocess.Popen[str]:
     )
 
 
-def _deploy(deployer: subprocess.Popen[str], address: str) -> None:
-    """Let it deploy; `CannotStart` says why it did not."""
-    reason, _ = deployer.communicate(f"{address}\n")
+def _deploy(deployer: subprocess.Popen[str], address: str) -> str:
+    """Let it deploy; what the index of cards waits for. `CannotStart` says why it did not."""
+    told, _ = deployer.communicate(f"{address}\n")
     if deployer.returncode:
-        raise CannotStart(reason or "the graph was not deployed; what stands above says why")
+        raise CannotStart(told or "the graph was not deployed; what stands above says why")
+    return told
 
 
 def _stay(instance: Instance) -> bool:

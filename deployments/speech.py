@@ -14,8 +14,10 @@ omma is ready after {took_s:.0f} s ({processes} processes, {memory_mb:.0f} MB)
   docs       {url}/docs
   dashboard  {dashboard_url}  (`{command} dashboard` prints its token)
   data       {home}
-  command    {command}
+  command    {command}{awaited}
 Ctrl-C or `{command} down` stops it."""
+
+AWAITED = "\n  cards      none yet; `{command} indexes rebuild cards` fetches them: {awaited}"
 
 
 def say(text: str) -> None:
@@ -31,8 +33,9 @@ def mistakes(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
 
 
-def ready_message(instance: Instance, took_s: float, memory_mb: float) -> str:
-    """Where everything is."""
+def ready_message(instance: Instance, took_s: float, memory_mb: float, awaited: str = "") -> str:
+    """Where everything is, and how an index of cards is made that is ``awaited``."""
+    command = _near(Path(sys.executable).with_name("omma"))
     return READY.format(
         took_s=took_s,
         processes=len(instance.processes),
@@ -40,7 +43,8 @@ def ready_message(instance: Instance, took_s: float, memory_mb: float) -> str:
         url=instance.url,
         dashboard_url=instance.dashboard_url,
         home=instance.home,
-        command=_near(Path(sys.executable).with_name("omma")),
+        command=command,
+        awaited=AWAITED.format(command=command, awaited=awaited) if awaited else "",
     )
 
 
