@@ -103,7 +103,7 @@ def profile(
     from omma.engines import profile as profiles  # noqa: PLC0415  NumPy: a pull does without
 
     with _exit_codes():
-        settings = Settings()
+        settings = of_environment()
         model = Catalogue.read(settings.models_file).model(name)
         file = ModelFiles(settings.models_dir).path(model)
         times = profiles.profile(file, batch=batch, threads=threads, runs=runs)
