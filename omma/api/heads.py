@@ -24,7 +24,7 @@ class Heads:
                 head.set_result(message)
             await asyncio.Event().wait()  # nothing is wanted of a body, which may be a stream
 
-        answer = asyncio.ensure_future(self._app(scope | {"method": "GET"}, receive, keep_head))
+        answer = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, keep_head))
         try:
             await asyncio.wait((head, answer), return_when=asyncio.FIRST_COMPLETED)
             if not head.done():
