@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -512,6 +512,6 @@ class Settings(BaseSettings):
 def _paths(group: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     for name, field in group.model_fields.items():
         yield (name,)
-        kind: type[Any] = type(field.get_default())
-        if issubclass(kind, BaseModel):
-            yield from ((name, *rest) for rest in _paths(kind))
+        default = field.get_default()
+        if isinstance(default, BaseModel):
+            yield from ((name, *rest) for rest in _paths(type(default)))

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from omma.api import bodies
 from omma.api.access import Owner, require
+from omma.api.base64_images import text_length
 from omma.api.bodies import BodyLimits
 from omma.api.describe import BATCH_ITEMS
 from omma.api.gateway import GatewayRoute, gateway_problems, operation_of, read_order
 from omma.api.gateway_queue import STATES, job_type
-from omma.api.images import JSON, base64_length
+from omma.api.images import JSON
 from omma.api.items import json_items, line_items
 from omma.api.job_answers import written
 from omma.api.options import Context, ContextOf
@@ -65,7 +66,7 @@ async def submit_batch(
     request: Request, principal: Asker, context: ContextOf, kind: Kind = ""
 ) -> Response:
     """Queue every item, or none: one that is wrong refuses them all, with its place."""
-    max_item = base64_length(context.options.uploads.max_bytes) + ITEM_ENVELOPE_BYTES
+    max_item = text_length(context.options.uploads.max_bytes) + ITEM_ENVELOPE_BYTES
     with context.admission.admit(Lane.JOB) as ticket:
         limits = BodyLimits(
             MAX_BATCH_BYTES,

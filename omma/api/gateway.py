@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from omma.api.admission import Ticket
+from omma.api.base64_images import decode
 from omma.api.describe import problems
 from omma.api.errors import headers_of, problem_of, unexpected_problem
-from omma.api.images import LARGE_JSON_BYTES, decode
+from omma.api.images import LARGE_JSON_BYTES
 from omma.api.job_answers import written
 from omma.api.options import Services
 from omma.api.orders import entity_of, moment
@@ -140,7 +141,10 @@ def _entity(wanted: QueueRequest, kind: str) -> Entity:
 def _pictures(wanted: QueueRequest, max_bytes: int) -> Sequence[Picture]:
     named = ImageAt(url=wanted.url) if wanted.url else wanted.media_store_id
     first = wanted.image_data or (named if isinstance(named, ImageAt) else None)
-    pictures = [_picture(each, max_bytes) for each in (first, *wanted.images) if each]
+    many = ((f"images.{number}", each) for number, each in enumerate(wanted.images))
+    pictures = [
+        _picture(each, name, max_bytes) for name, each in (("image_data", first), *many) if each
+    ]
     if pictures:
         return pictures
     if wanted.media_store_id:
@@ -148,10 +152,10 @@ def _pictures(wanted: QueueRequest, max_bytes: int) -> Sequence[Picture]:
     raise InvalidInput("expected an image: image_data, images, url or media_store_id")
 
 
-def _picture(image: ImagePayload | ImageAt | str, max_bytes: int) -> Picture:
+def _picture(image: ImagePayload | ImageAt | str, name: str, max_bytes: int) -> Picture:
     match image:
         case ImagePayload(data=text) | str(text):
-            return decode(text, max_bytes)
+            return decode(text, name, max_bytes)
         case ImageAt(url=str(url), media_store_id=None):
             return ImageRef(url=url)
         case ImageAt(url=None, media_store_id=str(media_store_id)):

@@ -1,14 +1,13 @@
 """The images of a request, in whichever of the documented forms they come."""
 
 import asyncio
-import base64
-import binascii
 
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from omma.api import bodies
 from omma.api.admission import Ticket
+from omma.api.base64_images import decode, text_length
 from omma.api.bodies import BodyLimits
 from omma.api.disconnects import unless_disconnected
 from omma.api.multipart import ENVELOPE_BYTES, FormLimits, Upload, read_files
@@ -25,7 +24,6 @@ from omma.wire.images import ImageData, ImageUrl
 
 FORM, JSON, BYTES = "multipart/form-data", "application/json", "application/octet-stream"
 JSON_ENVELOPE_BYTES = 16 * 1024  # a long URL, or the data URL's prefix
-SLICE_CHARS = 2**20  # decoding holds the interpreter's lock: other threads run between slices
 MAX_STRUCTURE = (
     64  # of { [ , and : in JSON; more than a URL holds is a tree that takes long to build
 )
@@ -99,7 +97,7 @@ def _body(limits: UploadLimits, ticket: Ticket, envelope_bytes: int = 0) -> Body
 async def _referenced(
     request: Request, limits: UploadLimits, urls: UrlFetcher, ticket: Ticket
 ) -> bytes:
-    wrapping = base64_length(limits.max_bytes) - limits.max_bytes + JSON_ENVELOPE_BYTES
+    wrapping = text_length(limits.max_bytes) - limits.max_bytes + JSON_ENVELOPE_BYTES
     body = await bodies.read(request, _body(limits, ticket, wrapping))
     if len(body) > LARGE_JSON_BYTES:
         found = await asyncio.to_thread(_open, body, limits.max_bytes)
@@ -121,30 +119,4 @@ def _open(body: bytes, max_bytes: int) -> bytes | ImageUrl:
         found = REFERENCE.validate_json(body)
     except ValidationError:
         raise InvalidInput("expected {'url': ...} or {'image': base64 or a data URL}") from None
-    return found if isinstance(found, ImageUrl) else decode(found.image, max_bytes)
-
-
-def decode(text: str, max_bytes: int) -> bytes:
-    """Strict base64, of a data URL or bare; the size is checked before anything is decoded."""
-    if text.startswith("data:"):
-        head, _, text = text.partition(",")
-        if not head.endswith(";base64"):
-            raise InvalidInput("expected a data URL in base64")
-    if len(text) > base64_length(max_bytes):
-        raise bodies.over(max_bytes)
-    starts = range(0, len(text), SLICE_CHARS)
-    try:
-        slices = [base64.b64decode(text[at : at + SLICE_CHARS], validate=True) for at in starts]
-    except (binascii.Error, ValueError):
-        raise InvalidInput("expected valid base64") from None
-    if text.find("=", 0, -2) >= 0:  # padding ends a slice well, but not in the midst of them
-        raise InvalidInput("expected valid base64")
-    image = b"".join(slices)
-    if len(image) > max_bytes:  # by one or two, which the text's length cannot tell
-        raise bodies.over(max_bytes)
-    return image
-
-
-def base64_length(size_bytes: int) -> int:
-    """Characters that so many bytes take."""
-    return 4 * ((size_bytes + 2) // 3)
+    return found if isinstance(found, ImageUrl) else decode(found.image, "image", max_bytes)

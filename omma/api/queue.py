@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from omma.api.access import Owner, public_by_id, require
+from omma.api.base64_images import text_length
 from omma.api.bodies import BodyLimits
 from omma.api.describe import KEY_PARAMETER, json_body
 from omma.api.gateway import (
@@ -16,7 +17,7 @@ from omma.api.gateway import (
     read_order,
 )
 from omma.api.gateway_queue import queue_job
-from omma.api.images import JSON_ENVELOPE_BYTES, base64_length
+from omma.api.images import JSON_ENVELOPE_BYTES
 from omma.api.job_answers import written
 from omma.api.options import ContextOf
 from omma.api.orders import with_key
@@ -48,7 +49,7 @@ async def submit_to_queue(
     operation = operation_of(job_type, context.services, principal)
     uploads = context.options.uploads
     with context.admission.admit(Lane.JOB, images=0) as ticket:
-        envelope = base64_length(uploads.max_request_bytes) - uploads.max_request_bytes
+        envelope = text_length(uploads.max_request_bytes) - uploads.max_request_bytes
         limits = BodyLimits(
             uploads.max_request_bytes, uploads.timeout_s, ticket, envelope + JSON_ENVELOPE_BYTES
         )

@@ -2,9 +2,12 @@ import base64
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omma.api import images
 from omma.api.app import UploadLimits
+from omma.api.base64_images import decode
 from omma.domain.errors import UrlRefused, UrlTimeout, UrlUnreachable
 from tests.fakes import picture
 
@@ -21,6 +24,10 @@ def part(body, name="file", filename="a.jpg"):
 
 
 WHOLE = part(picture()) + b"--b--\r\n"
+
+
+def lines(text, ends="\n", width=76):
+    return ends.join(text[at : at + width] for at in range(0, len(text), width)) + ends
 
 
 def encoded(data):
@@ -62,8 +69,8 @@ async def test_an_image_is_read_in_every_documented_form(client, urls, detector,
         ({"content": b"not a picture", "headers": JPEG}, "undecodable_image"),
         ({"content": b"truncated", "headers": JPEG}, "truncated_image"),
         ({"json": {"image": "!!!"}}, "invalid_input"),
-        ({"json": {"image": "AAA"}}, "invalid_input"),
-        ({"json": {"image": "AA\n=="}}, "invalid_input"),
+        ({"json": {"image": "AAA"}}, "undecodable_image"),
+        ({"json": {"image": "AAA=="}}, "invalid_input"),
         ({"json": {"image": "ä"}}, "invalid_input"),
         ({"json": {"image": "data:image/png,plain"}}, "invalid_input"),
         ({"json": {"image": "data:image/png;base64,"}}, "empty_image"),
@@ -165,6 +172,11 @@ async def test_one_byte_too_many_is_413_and_names_the_limit(client, detector, fo
         {"content": picture() + b" " * (MAX_BYTES - len(picture())), "headers": JPEG},
         {"files": {"file": picture() + b" " * (MAX_BYTES - len(picture()))}},
         {"json": {"image": encoded(picture() + b" " * (MAX_BYTES - len(picture())))}},
+        {
+            "json": {
+                "image": lines(encoded(picture() + b" " * (MAX_BYTES - len(picture()))), "\r\n", 64)
+            }
+        },
     ],
 )
 async def test_as_many_bytes_as_the_limit_are_taken(client, detector, form):
@@ -228,6 +240,69 @@ async def test_large_base64_is_decoded_whole(connect, detector, size):
     await client.post(DETECT, json={"image": encoded(image[:size])})
 
     assert detector.asked[0][0] == [image[:size]]
+
+
+BYTES = picture() + bytes(range(256)) + b"??>>"  # all of both alphabets, and two of padding
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lines(encoded(BYTES)),
+        lines(encoded(BYTES), "\r\n", 64),
+        "  " + lines(encoded(BYTES), "\n\t "),
+        base64.urlsafe_b64encode(BYTES).decode(),
+        encoded(BYTES).rstrip("="),
+        base64.urlsafe_b64encode(BYTES).decode().rstrip("="),
+        f"DATA:Image/JPEG;Base64,{encoded(BYTES)}",
+        f"data:;charset=x;base64,\n{lines(encoded(BYTES))}",
+        encoded(BYTES).replace("=", "=\n"),
+    ],
+    ids=["lines", "pem", "indented", "url", "bare", "url bare", "case", "data lines", "end"],
+)
+async def test_base64_is_read_as_programs_write_it(client, detector, text):
+    await client.post(DETECT, json={"image": text})
+
+    assert detector.asked[0][0] == [BYTES]
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("AAAA!AAA", "image: expected base64, got '!' at character 5"),
+        ("data:image/png;base64,AA\nAé", "image: expected base64, got 'é' at character 27"),
+        ("AAAAA", "image: expected base64, got one character more than whole bytes have"),
+        ("AAAA=AAA", "image: expected the end after '=' at character 5"),
+        ("AAA==", "image: expected 1 of '=' at the end, got 2"),
+        ("AAAA=", "image: expected 0 of '=' at the end, got 1"),
+        (
+            "data:image/png,AAAA",
+            "image: expected a data URL in base64, as data:image/jpeg;base64,...",
+        ),
+    ],
+)
+async def test_what_is_no_base64_is_told_with_its_place(client, text, detail):
+    answer = await client.post(DETECT, json={"image": text})
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+
+
+@given(st.binary(max_size=300), st.integers(1, 90), st.booleans(), st.booleans())
+def test_whatever_is_written_in_base64_is_read_back(data, width, is_for_urls, is_padded):
+    encode = base64.urlsafe_b64encode if is_for_urls else base64.b64encode
+    text = lines(
+        encode(data).decode() if is_padded else encode(data).decode().rstrip("="), "\n", width
+    )
+
+    assert decode(text, "image", max(len(data), 300)) == data
+
+
+async def test_the_foreign_character_of_large_base64_is_found(connect):
+    client = connect(uploads=UploadLimits())
+
+    answer = await client.post(DETECT, json={"image": "A" * (3 * 2**20 + 1) + "ß" + "A" * 2**20})
+
+    assert answer.json()["detail"].endswith(f"got 'ß' at character {3 * 2**20 + 2}")
 
 
 async def test_padding_in_the_midst_of_large_base64_is_422(connect):
