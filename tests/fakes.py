@@ -105,10 +105,11 @@ class FakeUrlFetcher:
 @dataclass
 class FakeStatus:
     state: SystemState = SystemState.HEALTHY
+    deployments: dict = field(default_factory=lambda: {"Ingress": "HEALTHY"})
 
     async def health(self):
         loaded = self.state is not SystemState.STARTING
-        return Health(self.state, loaded, gpu_available=False, deployments={"Ingress": "HEALTHY"})
+        return Health(self.state, loaded, gpu_available=False, deployments=self.deployments)
 
     async def metrics(self):
         return "# TYPE up gauge\nup 1\n"

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from omma.api import (
     admin,
     batches,
+    bounds,
     cards,
     docs,
     errors,
@@ -45,7 +46,7 @@ def build_api(services: Services, options: ApiOptions) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirected upload is an upload sent twice
     )
-    app.state.context = _context(services, options)
+    context = app.state.context = _context(services, options)
     docs.install(app)
     recognising = (faces, infer, mobile, cards)
     working = (jobs, files, events, admin, indexes, queue, batches, sockets)
@@ -53,6 +54,7 @@ def build_api(services: Services, options: ApiOptions) -> FastAPI:
         app.include_router(each.router)
     app.include_router(operation_routes(services.operations))
     errors.install(app)
+    bounds.install(app, context)
     _wrap(app, options)
     return app
 

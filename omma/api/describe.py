@@ -117,7 +117,7 @@ CORRECTION_BODY = _correction_body()
 
 def _batch_items() -> Spec:
     item = schema_of(QueueRequest)
-    items = {"type": "array", "items": item, "minItems": 1, "maxItems": 10_000}
+    items = {"type": "array", "items": item, "minItems": 1}
     kind = {"type": "string", "description": "Before `items`, unless the query has it."}
     schema = {"type": "object", "properties": {"type": kind, "items": items}, "required": ["items"]}
     content = {

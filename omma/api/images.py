@@ -73,15 +73,21 @@ async def read_images(request: Request, limits: UploadLimits, ticket: Ticket) ->
 
 
 async def _only_file(request: Request, limits: UploadLimits, ticket: Ticket) -> Upload:
+    def refuse_second(number: int) -> None:
+        if number > 1:
+            raise InvalidInput(f"expected one part named 'file'; {_of_many(request.url.path)}")
+
     form = FormLimits({"file"}, limits.max_bytes, _body(limits, ticket, ENVELOPE_BYTES))
-    if uploads := await read_files(request, form, _refuse_second):
+    if uploads := await read_files(request, form, refuse_second):
         return uploads[0]
     raise EmptyImage("expected a part named 'file', got none")
 
 
-def _refuse_second(number: int) -> None:
-    if number > 1:
-        raise InvalidInput("expected one part named 'file'; /api/v1/faces/embed/batch takes more")
+def _of_many(path: str) -> str:
+    """Where more files than one are taken at once."""
+    if "/faces/" in path:
+        return "/api/v1/faces/embed/batch takes more"
+    return "/api/v1/batch/submit takes more, as jobs"
 
 
 def _value(upload: Upload) -> bytes:

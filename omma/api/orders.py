@@ -69,7 +69,9 @@ async def _of_form(request: Request, limits: OrderLimits) -> tuple[JobRequest, b
 
 def _refuse_second(number: int) -> None:
     if number > 1:
-        raise InvalidInput("expected one part named 'file'; /api/v1/batch/submit takes more")
+        raise InvalidInput(
+            "expected one part named 'file'; /api/v1/batch/submit takes more, as jobs"
+        )
 
 
 def _texts(form: Form) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from omma.api.answers import as_json
 from omma.api.describe import problems
 from omma.api.job_answers import written
 from omma.api.options import ContextOf
-from omma.domain.status import SystemState
+from omma.domain.status import Health, SystemState
 from omma.services.pulse import Beat
 from omma.wire.system import HealthAnswer, ServiceAnswer
 
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STARTING_RETRY_AFTER_S = 2
 RUNNING_S, WAITING_S, IDLE_S = 2, 10, 30  # between two looks at a queue, as the gateway says
-WORKER = "JobRunner"
+WORKERS = ("JobRunner", "Ingress")  # the second where jobs run within it
 
 router = APIRouter(tags=["system"])
 
@@ -40,7 +40,7 @@ async def health(context: ContextOf) -> Response:
         gpu_available=found.gpu_available,
         deployments=dict(found.deployments),
         database="healthy" if beat.is_reachable else "unavailable",
-        worker=found.deployments.get(WORKER, "unknown").lower(),
+        worker=_worker(found),
         queue_size=beat.queued,
         suggested_polling_interval=_interval_s(beat),
     )
@@ -49,6 +49,12 @@ async def health(context: ContextOf) -> Response:
     response = written(answer, 503)
     response.headers["retry-after"] = str(STARTING_RETRY_AFTER_S)
     return response
+
+
+def _worker(found: Health) -> str:
+    """The state of the deployment that runs jobs."""
+    states = (found.deployments[name] for name in WORKERS if name in found.deployments)
+    return next(states, "unknown").lower()
 
 
 def _interval_s(beat: Beat) -> int:

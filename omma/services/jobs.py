@@ -65,6 +65,7 @@ class JobService:
         self._store = store
         self._control = control
         self._intake = intake
+        self.rules = intake.rules
         self._submissions = Gathering(self._submit_all)
 
     async def submit(self, order: Order) -> Job:

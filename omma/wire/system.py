@@ -16,7 +16,9 @@ class HealthAnswer(BaseModel):
     gpu_available: bool
     deployments: dict[str, str]
     database: Literal["healthy", "unavailable"]
-    worker: str = Field(description="The state of what runs jobs; `unknown` within the ingress.")
+    worker: str = Field(
+        description="The state of what runs jobs, within the ingress its own; else `unknown`."
+    )
     queue_size: int | None = Field(description="Jobs that wait; null while the database is away.")
     suggested_polling_interval: int = Field(
         description="Seconds: 2 while jobs run, 10 while they wait, 30 else."

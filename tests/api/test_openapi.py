@@ -1,3 +1,6 @@
+import re
+
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -7,10 +10,13 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
-from omma.api.app import ApiOptions, build_api
+from omma.api.app import ApiOptions, UploadLimits, build_api
 from omma.domain.errors import TokenInvalid
 from omma.domain.tokens import DEMO
+from omma.services.intake import JobRules
 from omma.services.tokens import Gatekeeper, RateLimits
+from tests.card_fakes import card_service
+from tests.fakes import picture
 from tests.service_fakes import fake_services
 
 TOKEN = "good"  # noqa: S105  made up
@@ -71,3 +77,42 @@ def test_every_route_that_reads_a_body_documents_its_problems():
                 answers = operation["responses"].keys()
                 assert {"408", "413", "415", "500", "503"} <= answers
                 assert answers & {"422", "400"}  # 400 where a contract documents it
+
+
+def most_items(document, path, kind, *keys):
+    schema = document["paths"][path]["post"]["requestBody"]["content"][kind]["schema"]
+    for key in keys:
+        schema = schema["properties"][key] if key != "items of" else schema["items"]
+    return schema["maxItems"]
+
+
+@pytest.mark.parametrize(("images", "of_job", "items"), [(4, 7, 1200), (9, 3, 50)])
+def test_the_most_items_of_the_document_are_those_of_the_settings(images, of_job, items):
+    services = fake_services(rules=JobRules(max_images=of_job, max_batch_items=items))
+    document = build_api(services, ApiOptions(uploads=UploadLimits(max_images=images))).openapi()
+
+    batch, queue = "/api/v1/batch/submit", "/api/v1/queue/submit/{job_type}"
+    form = "multipart/form-data"
+    assert most_items(document, "/api/v1/faces/embed/batch", form, "file") == images
+    assert most_items(document, batch, "application/json", "items") == items
+    assert most_items(document, batch, "application/json", "items", "items of", "images") == of_job
+    assert most_items(document, queue, "application/json", "images") == of_job
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/faces/detect", "/api/v1/images/embed", "/api/v1/cards/recognise", "/job/card_match"],
+)
+async def test_two_files_for_one_are_told_a_route_that_takes_them(path):
+    api = build_api(fake_services(cards=card_service()), ApiOptions())
+    files = [("file", picture()), ("file", picture())]
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(api), base_url="http://localhost"
+    ) as client:
+        answer = await client.post(path, files=files)
+
+    [named] = re.findall(r"/api\S+", answer.json()["detail"])
+    assert answer.status_code == 422
+    assert "post" in api.openapi()["paths"][named]
+    assert ("faces" in named) == ("faces" in path)

@@ -24,7 +24,7 @@ async def test_health_tells_the_state(client, status, state, code):
         "gpu_available": False,
         "deployments": {"Ingress": "HEALTHY"},
         "database": "healthy",
-        "worker": "unknown",
+        "worker": "healthy",
         "queue_size": 0,
         "suggested_polling_interval": 30,
     }
@@ -69,3 +69,17 @@ async def test_the_docs_load_nothing_from_elsewhere(client):
     for link in links:
         assert "//" not in link
         assert (await client.get(f"/{link}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("deployments", "worker"),
+    [
+        ({"Ingress": "HEALTHY", "JobRunner": "UPDATING"}, "updating"),
+        ({"Ingress": "UNHEALTHY"}, "unhealthy"),  # the runner lives in it
+        ({}, "unknown"),
+    ],
+)
+async def test_the_worker_is_what_runs_jobs(client, status, deployments, worker):
+    status.deployments = deployments
+
+    assert (await client.get("/health")).json()["worker"] == worker
