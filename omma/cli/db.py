@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from omma.cli.configured import configured
+from omma.cli.paths import shown
 from omma.domain.errors import CannotStart, StoreUnavailable
 from omma.stores.records import migrations
 from omma.stores.records.database import Database
@@ -88,7 +89,7 @@ def current(*, as_json: AsJson = False, config: Config = None, home: Home = None
     async def work(database: Database) -> None:
         now, newest = await migrations.current(database), migrations.revisions()[-1]
         if as_json:
-            state = {"database": database.place, "revision": now, "newest": newest}
+            state = {"database": shown(database.place), "revision": now, "newest": newest}
             typer.echo(json.dumps(state, indent=2))
         else:
             typer.echo(f"{database.place} is at {_named(now)}, the newest is {newest}")

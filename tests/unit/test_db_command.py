@@ -1,6 +1,7 @@
 """`omma db`: what it prints, what it asks, and how it ends."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from omma.cli import db
+from omma.cli import db, main
 from omma.stores.records import migrations
 from omma.stores.records.migrations import revisions
 
@@ -166,3 +167,14 @@ def test_the_command_reaches_postgresql_without_showing_its_password(postgres_ur
     assert (done.returncode, done.stderr) == (0, "")
     assert f"is at {NEWEST}" in done.stdout
     assert "s3cret" not in done.stdout
+
+
+def test_a_home_whose_name_is_not_utf8_is_told_to_people_and_to_programs(omma, tmp_path):
+    home = tmp_path / os.fsdecode(b"th\xe9")
+    home.mkdir()
+
+    program = json.loads(omma("current", "--json", "--home", str(home)).stdout)
+    told = CliRunner().invoke(main.app, ["db", "current", "--home", str(home)])
+
+    assert program["database"] == rf"sqlite:///{tmp_path}/th\xe9/omma.db"
+    assert told.stdout.startswith(rf"sqlite:///{tmp_path}/th\xe9/omma.db is at ")
