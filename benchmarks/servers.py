@@ -1,5 +1,6 @@
 """Servers under measurement: started, awaited, watched and stopped."""
 
+import json
 import os
 import random
 import socket
@@ -20,6 +21,7 @@ from deployments.reaping import marked, memory_mb
 from deployments.surroundings import free_port
 
 PATIENCE_S = 180
+REST_S = 1800  # a server that works for longer is not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,34 @@ def running_omma(config: Path, **variables: str) -> Iterator[Server]:
         try:
             _await_health(port, process)
             ready_s = time.monotonic() - begun
-            time.sleep(5)  # what starts with the system has settled
+            time.sleep(5)  # what starts with the system has settled, or submitted a job
+            await_rest(port)
             owns = of_home(home.resolve())
             yield Server(port, [process.pid for process in marked(owns)], ready_s, owns)
         finally:
             process.terminate()
+
+
+def await_rest(port: int, *, pause_s: float = 1.0) -> None:
+    """Return when no job runs and no index waits to be rebuilt; say what had to be waited for."""
+    begun, awaited = time.monotonic(), set[str]()
+    while working := _working(port):
+        if time.monotonic() - begun > REST_S:
+            raise TimeoutError(f"the server still works on {', '.join(sorted(working))}")
+        awaited |= working
+        time.sleep(pause_s)
+    if awaited:
+        took_s = time.monotonic() - begun
+        print(f"measuring began {took_s:.0f} s later, after {', '.join(sorted(awaited))}")
+
+
+def _working(port: int) -> set[str]:
+    """Operations that jobs run, or are about to take all cores with."""
+    found = set[str]()
+    for wanted in ("status=processing", "status=pending&task_type=index_rebuild"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/jobs?{wanted}", timeout=30) as answer:
+            found |= {job["task_type"] for job in json.load(answer)["jobs"]}
+    return found
 
 
 def cpu_s(pids: list[int]) -> float:
