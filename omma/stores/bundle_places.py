@@ -5,6 +5,7 @@ import shutil
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from omma.domain.errors import (
     IndexCorrupt,
@@ -88,7 +89,7 @@ def _unpacked(packed: Path, work: Path) -> Path:
             if member.file_size > room:
                 raise TooManyBytes(f"expected at most {room} bytes, got {member.file_size}")
             with (
-                zipped.open(member) as source,  # ends at the size stated, and checks the sum
+                _opened(zipped, member) as source,  # ends at the size stated, and checks the sum
                 whole_file(target) as written,
                 written.open("wb") as sink,
             ):
@@ -96,6 +97,13 @@ def _unpacked(packed: Path, work: Path) -> Path:
     except BROKEN_ZIP as error:
         raise IndexCorrupt(f"the zip cannot be unpacked: {error}") from None
     return target
+
+
+def _opened(zipped: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    try:
+        return zipped.open(member)
+    except OSError as error:  # its place, as the zip states it, is before the beginning
+        raise IndexCorrupt(f"the zip cannot be unpacked: {error}") from None
 
 
 def _member(zipped: zipfile.ZipFile) -> zipfile.ZipInfo:
