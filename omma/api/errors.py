@@ -50,6 +50,11 @@ def problem_of(error: OmmaError) -> Problem:
     return _problem(status, error.code, _detail(error), title=_title(error))
 
 
+def answer_to(error: OmmaError) -> Response:
+    """The whole answer about ``error``."""
+    return _answer(problem_of(error), headers_of(error))
+
+
 def unexpected() -> Response:
     """Answer for a fault that nobody foresaw, with nothing of its inside."""
     return _answer(unexpected_problem())
@@ -104,7 +109,7 @@ def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
 
 
 async def _deliberate(_request: Request, error: Any) -> Response:
-    return _answer(problem_of(error), headers_of(error))
+    return answer_to(error)
 
 
 def headers_of(error: OmmaError) -> dict[str, str]:

@@ -49,7 +49,7 @@ def run(tmp_path):
     config = tmp_path / "haproxy.cfg"
 
     def run(text, host="127.0.0.1"):
-        wrapper = write_wrapper(tmp_path / "haproxy", str(binary), host)
+        wrapper = write_wrapper(tmp_path / "haproxy", str(binary), host, "1-a")
         config.write_text(text)
         command = [wrapper, "-db", "-f", config, "-sf", "12", "-x", "/run/admin.sock"]
         result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
@@ -111,7 +111,7 @@ def log():
 @pytest.fixture(params=["127.0.0.1", "0.0.0.0", "::", "::1", "localhost"])  # noqa: S104
 def address(request, tmp_path, log):
     """A real HAProxy, started as Serve starts it."""
-    wrapper = write_wrapper(tmp_path / "haproxy", get_haproxy_binary(), request.param)
+    wrapper = write_wrapper(tmp_path / "haproxy", get_haproxy_binary(), request.param, "1-a")
     config, port = tmp_path / "haproxy.cfg", unused_port()
     config.write_text(REAL.format(log_port=log.getsockname()[1], port=port))
     with subprocess.Popen([wrapper, "-db", "-f", config]) as process:  # noqa: S603
