@@ -76,9 +76,10 @@ def refuse_open_ports(host: str, environ: Mapping[str, str], auth: AuthSettings)
 
 
 def require_port(host: str, port: int) -> None:
-    """Raise `CannotStart` naming the port when somebody listens there already."""
+    """Raise `CannotStart` naming the port when somebody listens there already, or is about to."""
     try:
         _bind(host, port)
+        _reserve("http", port)
     except OSError as error:
         raise CannotStart(
             f"port {port} on {host} is taken ({error.strerror}); choose another with --port"
@@ -95,7 +96,8 @@ def free_port(preferred: int) -> int:
     for port in range(preferred, preferred + PORTS_TRIED):
         with suppress(OSError):
             _bind(LOOPBACK, port)
-            return _reserve(port)
+            _reserve("port", port)
+            return port
     raise CannotStart(f"ports {preferred} to {preferred + PORTS_TRIED - 1} are all taken")
 
 
@@ -165,13 +167,12 @@ def _haproxy(instance: Instance) -> dict[str, str]:
     }
 
 
-def _reserve(port: int) -> int:
+def _reserve(kind: str, port: int) -> None:
     """Bind a name that says so; the kernel forgets it with the last process that has it open."""
     with socket.socket(socket.AF_UNIX) as name:
-        name.bind(f"\0omma/port/{port}")
+        name.bind(f"\0omma/{kind}/{port}")
         name.set_inheritable(True)
         name.detach()
-    return port
 
 
 def _bind(host: str, port: int) -> int:

@@ -19,6 +19,7 @@ from deployments.surroundings import (
 )
 from omma.domain.errors import CannotStart
 from omma.settings import AuthSettings
+from tests.servers import unused_port
 
 
 @pytest.fixture
@@ -133,6 +134,22 @@ def test_ray_without_a_token_is_refused(auth):
 def test_a_port_that_is_taken_is_named(taken):
     with pytest.raises(CannotStart, match=f"port {taken}"):
         require_port("127.0.0.1", taken)
+
+
+def test_a_port_for_http_is_taken_by_who_will_listen_there():
+    port = unused_port()
+    asking = f"from deployments.surroundings import require_port; require_port('127.0.0.1', {port})"
+    command = [sys.executable, "-c", asking]
+
+    def another():
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+
+    first = another()
+    require_port("127.0.0.1", port)
+    second = another()
+
+    assert (first.returncode, second.returncode) == (0, 1)
+    assert f"port {port} on 127.0.0.1 is taken" in second.stderr
 
 
 def test_a_free_port_is_the_preferred_one_or_another(taken):
