@@ -8,13 +8,14 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deployments import lifecycle
 from deployments.instance import of_home
 from deployments.reaping import MARKER, marked
 from tests.model_fakes import CONTENT, write_catalogue
-from tests.servers import until, unused_port
+from tests.servers import STOP_S, until, unused_port
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "omma.cli.main")
@@ -108,7 +109,7 @@ def test_a_terminal_that_is_closed_ends_what_was_started_there(start, tmp_path):
 
     os.close(terminal)
 
-    assert process.wait(30) == 0
+    assert process.wait(STOP_S) == 0
     assert marked(of_home(tmp_path)) == []
 
 
@@ -120,7 +121,7 @@ def test_a_pipe_that_nobody_reads_any_more_is_a_closed_terminal(start, tmp_path,
 
     os.close(reader)
 
-    assert process.wait(30) == 0
+    assert process.wait(STOP_S) == 0
     assert marked(of_home(tmp_path)) == []
 
 
@@ -130,13 +131,13 @@ def test_who_was_started_to_outlive_its_terminal_does(start, tmp_path):
     os.close(writer)
     os.close(reader)
     until(lambda: _heeds(process.pid, signal.SIGTERM))
-    [lifecycle] = [each for each in marked(of_home(tmp_path)) if "pull" in each.command]
+    [server] = psutil.Process(process.pid).children()
 
-    heeding = [_heeds(pid, signal.SIGHUP) for pid in (process.pid, lifecycle.parent)]
+    heeding = [_heeds(pid, signal.SIGHUP) for pid in (process.pid, server.pid)]
 
     process.terminate()
     assert heeding == [False, False]
-    assert process.wait(30) == 0
+    assert process.wait(STOP_S) == 0
     assert marked(of_home(tmp_path)) == []
 
 
