@@ -113,7 +113,7 @@ class ImageSettings(_Group):
     """What an upload may be; checked before anything is decoded."""
 
     max_bytes: PositiveInt = 25 * 1024 * 1024
-    max_pixels: PositiveInt = 50_000_000
+    max_pixels: PositiveInt = 52_000_000
     max_frames: PositiveInt = 100
     max_images: PositiveInt = Field(default=32, description="Images in one batch request.")
     max_request_bytes: PositiveInt = Field(

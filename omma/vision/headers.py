@@ -7,7 +7,9 @@ from enum import StrEnum
 from omma.domain.errors import UndecodableImage
 
 EXIF_ORIENTATION = 0x0112
+EXIF_MAGIC = b"Exif\0\0"
 IFD_ENTRY_BYTES = 12
+INTEGERS = {3: "H", 4: "L"}  # TIFF's SHORT and LONG, as `struct` writes them
 
 
 class ImageFormat(StrEnum):
@@ -27,7 +29,7 @@ class ImageFormat(StrEnum):
 class ImageLimits:
     """How large an image may be by its own account."""
 
-    max_pixels: int = 50_000_000
+    max_pixels: int = 52_000_000  # what "50 MP" cameras write: 8192x6144, 8272x6200
     max_frames: int = 100
 
 
@@ -38,8 +40,8 @@ class ImageHeader:
     format: ImageFormat
     width_px: int  # upright
     height_px: int
-    frames: int = 1  # counted to one past the limit, no further
-    orientation: int = 1  # EXIF's 1-8, left to undo: the decoders of TIFF, HEIC, AVIF turn
+    frames: int = 1  # that opening the file costs something for, to one past the limit
+    orientation: int = 1  # EXIF's 1-8, left to undo: the decoders of HEIC and AVIF turn
 
     @property
     def stored_wh(self) -> tuple[int, int]:
@@ -68,18 +70,25 @@ def part_limit(data: bytes) -> int:
 
 def exif_orientation(exif: bytes) -> int:
     """EXIF orientation 1-8 of a TIFF block; 1 where there is none or it is damaged."""
+    block = exif.removeprefix(EXIF_MAGIC)  # which the EXIF of a PNG or a WebP should lack
     try:
-        order, first = open_tiff(exif)
-        return next(
-            (
-                struct.unpack_from(order + "H", value)[0]
-                for tag, kind, _count, value in ifd_entries(exif, order, first)
-                if tag == EXIF_ORIENTATION and kind == 3  # noqa: PLR2004 - TIFF's SHORT
-            ),
-            1,
-        )
+        order, first = open_tiff(block)
+        entries = ifd_entries(block, order, first)
     except (struct.error, UndecodableImage):
         return 1
+    return next(
+        (
+            orientation_of(order, kind, value)
+            for tag, kind, _count, value in entries
+            if tag == EXIF_ORIENTATION
+        ),
+        1,
+    )
+
+
+def orientation_of(order: str, kind: int, value: bytes) -> int:
+    """The number in an orientation's entry, SHORT or LONG; 1 where it is something else."""
+    return struct.unpack_from(order + INTEGERS[kind], value)[0] if kind in INTEGERS else 1
 
 
 def open_tiff(data: bytes) -> tuple[str, int]:
@@ -91,9 +100,11 @@ def open_tiff(data: bytes) -> tuple[str, int]:
 
 
 def ifd_entries(data: bytes, order: str, offset: int) -> list[tuple[int, int, int, bytes]]:
-    """Tag, type, count and the four bytes of value or offset, for each entry of a directory."""
+    """Tag, type, count and the four bytes of value or offset, for each entry of a directory.
+
+    Only those before the end of the data, where the directory is cut.
+    """
     (count,) = struct.unpack_from(order + "H", data, offset)
-    if offset + 2 + count * IFD_ENTRY_BYTES > len(data):
-        raise struct.error
-    starts = range(offset + 2, offset + 2 + count * IFD_ENTRY_BYTES, IFD_ENTRY_BYTES)
+    whole = min(count, (len(data) - offset - 2) // IFD_ENTRY_BYTES)
+    starts = range(offset + 2, offset + 2 + whole * IFD_ENTRY_BYTES, IFD_ENTRY_BYTES)
     return [struct.unpack_from(order + "HHL4s", data, start) for start in starts]

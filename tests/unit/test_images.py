@@ -1,3 +1,5 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -23,8 +25,8 @@ from omma.vision.images import (
     probe,
     reduction_for,
 )
-from tests.hostile import sources
-from tests.samples import FORMATS, animate, as_stored, encode, exif, insert, picture
+from tests.hostile import JPEG_START, PNG_START, png_of, segment, sources
+from tests.samples import FORMATS, animate, as_stored, encode, exif, insert, picture, png_chunk
 
 LIMITS = ImageLimits(max_pixels=1_000_000, max_frames=5)
 LOSSLESS = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
@@ -196,16 +198,30 @@ def test_what_is_transparent_shows_as_white(kind):
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
 def test_of_an_animation_the_first_frame_is_read(kind):
-    data = animate(kind, 4)
+    assert read(animate(kind, 4)).max() < 10
 
-    assert probe(data, LIMITS).frames == 4
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_frames_that_cost_nothing_are_not_limited(kind):
+    data = animate(kind, LIMITS.max_frames + 1)
+
+    assert probe(data, LIMITS).frames == 1
     assert read(data).max() < 10
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
-def test_more_frames_than_the_limit_are_refused(kind):
+def test_more_frames_than_the_limit_are_refused_where_each_is_opened():
+    assert probe(animate("AVIF", 4), LIMITS).frames == 4
     with pytest.raises(TooManyFrames, match="more than 5"):
-        probe(animate(kind, 6), LIMITS)
+        probe(animate("AVIF", 6), LIMITS)
+
+
+@pytest.mark.parametrize("size", [(8192, 6144), (8160, 6144), (8272, 6200)])
+def test_what_cameras_of_50_megapixels_write_is_within_the_default_limit(size):
+    for width, height in (size, size[::-1]):
+        header = probe(png_of(width, height, b""), ImageLimits())
+        assert (header.width_px, header.height_px) == (width, height)
+    with pytest.raises(TooManyPixels):
+        probe(png_of(8192, 8192, b""), ImageLimits())
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -248,6 +264,53 @@ def test_no_bytes_are_an_empty_image():
 def test_other_formats_are_not_read(kind):
     with pytest.raises(UndecodableImage):
         probe(encode(picture(), kind), LIMITS)
+
+
+def exif_of(order: str, kind: int, *, cut: bool) -> bytes:
+    """An EXIF block of orientation 6 alone, and of a directory that says it has more."""
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    value = struct.pack(order + {3: "H", 4: "L"}[kind], 6).ljust(4, b"\0")
+    head = struct.pack(order + "LHHHL", 8, 12 if cut else 1, 0x0112, kind, 1)
+    return magic + head + value + (b"\0\1" if cut else bytes(4))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("kind", [3, 4])
+@pytest.mark.parametrize("order", "<>")
+def test_an_orientation_counts_as_short_or_long_even_where_exif_is_cut(order, kind, cut):
+    block = exif_of(order, kind, cut=cut)
+    jpeg, png = sources()["jpeg"], sources()["png"]
+
+    for exif_block in (block, b"Exif\0\0" + block):
+        data = insert(png, PNG_START, png_chunk(b"eXIf", exif_block))
+        assert probe(data, LIMITS).orientation == 6
+    data = insert(jpeg, JPEG_START, segment(0xE1, b"Exif\0\0" + block))
+    assert probe(data, LIMITS).orientation == 6
+
+
+def test_an_orientation_in_xmp_or_in_a_text_turns_nothing():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+    text = b"Raw profile type exif\0\nexif\n%8d\n" % len(exif(6)) + exif(6).hex().encode()
+    jpeg, png = sources()["jpeg"], sources()["png"]
+
+    turned = (
+        insert(jpeg, JPEG_START, segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp)),
+        insert(png, PNG_START, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)),
+        insert(png, PNG_START, png_chunk(b"tEXt", text)),
+    )
+
+    for data in turned:
+        assert probe(data, LIMITS).orientation == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
+def test_what_follows_the_pixels_may_be_missing(kind):
+    image = Image.fromarray(picture())
+    beside = {"PNG": {"exif": exif(1)}, "WEBP": {"exif": exif(1), "xmp": b"x" * 99}}
+    data = encode(image, kind, **beside.get(kind, {}))
+    ends = {"PNG": 12, "WEBP": 90, "GIF": 1}
+
+    assert (read(data[: len(data) - ends[kind]]) == read(data)).all()
 
 
 def test_exif_tags_that_claim_gigabytes_are_not_followed():

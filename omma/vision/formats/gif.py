@@ -1,4 +1,4 @@
-"""GIF: frames are counted by walking the blocks, and the first alone reaches the decoder."""
+"""GIF: the first frame is found by walking the blocks, and alone reaches the decoder."""
 
 import struct
 from dataclasses import dataclass
@@ -18,56 +18,50 @@ GRAPHIC_CONTROL = b"\x21\xf9"
 
 @dataclass(slots=True)
 class _Layout:
-    """Where the first frame lies, and how many there are."""
+    """Where the first frame lies."""
 
     prefix_end: int  # of screen and global palette
     control: tuple[int, int] = (0, 0)  # the last graphic control before the first frame
     frame: tuple[int, int] = (0, 0)
-    frames: int = 0
 
 
 def read_header(data: bytes, max_frames: int) -> ImageHeader:
     """The canvas: the logical screen, grown where the first frame is larger, as viewers do."""
-    layout = _walk(data, max_frames + 1)
+    del max_frames  # frames behind the first cost nothing
+    layout = _walk(data)
     width, height = struct.unpack_from("<HH", data, 6)
     left, top, frame_width, frame_height = struct.unpack_from("<xHHHH", data, layout.frame[0])
     size = max(width, left + frame_width), max(height, top + frame_height)
-    return make_header(ImageFormat.GIF, size, frames=layout.frames)
+    return make_header(ImageFormat.GIF, size)
 
 
 def read_pixels(data: bytes, header: ImageHeader, reduction: int) -> UInt8[np.ndarray, "h w 3"]:
     """The first frame on the canvas."""
-    layout = _walk(data, 1)
+    layout = _walk(data)
     spans = ((0, layout.prefix_end), layout.control, layout.frame)
     still = b"".join(data[start:end] for start, end in spans)
     return pillow_pixels(still + bytes([TRAILER]), header, reduction)
 
 
-def _walk(data: bytes, most_frames: int) -> _Layout:
-    """Walk the blocks until the trailer, the end of the data or the last frame wanted.
+def _walk(data: bytes) -> _Layout:
+    """Walk the blocks as far as the end of the first frame.
 
-    What follows a sound first frame may be damaged: viewers show the frame.
+    What follows may be damaged: viewers show the frame.
     """
     position = SCREEN_BYTES + _palette_bytes(data, 10)
     layout = _Layout(prefix_end=position)
     budget = part_limit(data)
-    while layout.frames < most_frames and position < len(data):
+    while position < len(data) and (header := _block_header(data, position)):
         start = position
-        header = _block_header(data, position)
-        if not header:
-            break
         position, budget = _skip(data, position + header, budget)
         if data[start] == IMAGE:
-            layout.frames += 1
-            if layout.frames == 1:
-                layout.frame = start, position
-        elif layout.frames == 0 and data.startswith(GRAPHIC_CONTROL, start):
+            layout.frame = start, position
+            return layout
+        if data.startswith(GRAPHIC_CONTROL, start):
             layout.control = start, position
-    if not layout.frames:
-        if position < len(data):
-            raise UndecodableImage("a GIF without a frame")
-        raise TruncatedImage("a GIF that ends before its first frame")
-    return layout
+    if position < len(data):
+        raise UndecodableImage("a GIF without a frame")
+    raise TruncatedImage("a GIF that ends before its first frame")
 
 
 def _block_header(data: bytes, position: int) -> int:

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from omma.domain.errors import TruncatedImage, UndecodableImage
 from omma.vision.headers import (
+    EXIF_MAGIC,
     ImageFormat,
     ImageHeader,
     exif_orientation,
@@ -25,7 +26,6 @@ STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 END_OF_IMAGE = 0xD9
 START_OF_SCAN = 0xDA
 APP1 = 0xE1
-EXIF_MAGIC = b"Exif\0\0"
 
 # Each scan of a progressive file costs a walk over all its pixels, and 46 bytes make one: cameras
 # and encoders write about ten. LibTIFF draws the line for the JPEGs inside of TIFFs here too.
@@ -52,7 +52,7 @@ def read_header(data: bytes, max_frames: int) -> ImageHeader:
             height, width = struct.unpack_from(">xHH", data, start)
             size = width, height
         elif marker == APP1 and orientation is None and data.startswith(EXIF_MAGIC, start):
-            orientation = exif_orientation(data[start + len(EXIF_MAGIC) : end])
+            orientation = exif_orientation(data[start:end])
     if size is None:
         raise UndecodableImage("a JPEG scan without a frame header")
     _check_scans(data)

@@ -19,37 +19,48 @@ from omma.vision.headers import (
 )
 
 BGRA_CHANNELS = 4
+FRAMES = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
+PIXEL_CHUNKS = frozenset({b"VP8X", b"ANIM", b"ALPH", *FRAMES})
 
 
 def read_header(data: bytes, max_frames: int) -> ImageHeader:
-    """The canvas, the number of frames, and orientation."""
-    if struct.unpack_from("<L", data, 4)[0] + 8 > len(data):
-        raise TruncatedImage("a WebP that is shorter than it says")
+    """The canvas and orientation."""
+    del max_frames  # frames behind the first are never decoded
     size: tuple[int, int] | None = None
-    frames, orientation = 0, 1
+    orientation = 1
     for name, start, length in _chunks(data):
         if name in _SIZES and size is None:
             size = _SIZES[name](data, start)
-        frames += name == b"ANMF"
-        if frames > max_frames:
-            break
         if name == b"EXIF":
-            exif = data[start : start + length]
-            orientation = exif_orientation(exif.removeprefix(b"Exif\0\0"))
+            orientation = exif_orientation(data[start : start + length])
     if size is None:
         raise UndecodableImage("a WebP without an image")
-    return make_header(ImageFormat.WEBP, size, frames=max(frames, 1), orientation=orientation)
+    return make_header(ImageFormat.WEBP, size, orientation=orientation)
 
 
 def read_pixels(data: bytes, header: ImageHeader, reduction: int) -> UInt8[np.ndarray, "h w 3"]:
     """The first frame as stored."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(_first_frame(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != header.stored_wh[::-1]:
         raise UndecodableImage("a damaged WebP")
     if pixels.shape[2] == BGRA_CHANNELS:
         translucent = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA, dst=pixels)
         return to_rgb(Image.fromarray(translucent), reduction)
     return shrink(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), reduction)
+
+
+def _first_frame(data: bytes) -> bytes:
+    """A file of the chunks that the first frame's pixels need, and of no others."""
+    parts: list[bytes] = []
+    for name, start, length in _chunks(data):
+        if name in PIXEL_CHUNKS:
+            if start + length > len(data):
+                raise TruncatedImage("a WebP that ends inside its image")
+            parts.append(data[start - 8 : start + length] + bytes(length & 1))
+        if name in FRAMES:
+            break
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<L", len(body)) + body
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
