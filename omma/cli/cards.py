@@ -1,6 +1,7 @@
 """`omma cards`: recognise the cards of photographs, look cards up, correct what was answered.
 
-Exit codes: 0 every picture has its answer; 1 some have not; 2 wrong usage, or no server.
+Exit codes: 0 every picture has its answer, and its drawing where one was asked for; 1 some have
+not; 2 wrong usage, or no server.
 """
 
 from functools import partial

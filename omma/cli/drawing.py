@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pillow_heif
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
+from omma.vision.images import ImageLimits, decode, probe
 from omma.wire.cards import RecognisedCard
 from omma.wire.faces import DetectedFace
 
@@ -17,8 +18,10 @@ TOP_EDGE = (255, 64, 129)
 POINT_COLOURS = ((255, 214, 0), (255, 145, 0), (0, 229, 255), (255, 64, 129), (213, 0, 249))
 LINE_OF_SIDE = 1 / 400  # of the picture's longer side, so that lines show at any size
 
-pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType]
-Image.MAX_IMAGE_PIXELS = None  # the server, whose limit counts, has answered already
+# The server, whose limits count, has answered already.
+UNLIMITED = ImageLimits(max_pixels=2**62, max_frames=2**62)
+
+pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType] - to save as HEIC
 
 
 def draw_faces(data: bytes, faces: Sequence[DetectedFace]) -> Image.Image:
@@ -42,9 +45,8 @@ def draw_cards(data: bytes, cards: Sequence[RecognisedCard]) -> Image.Image:
 
 
 def _opened(data: bytes) -> tuple[Image.Image, int]:
-    """The upright picture, and how wide lines on it are."""
-    with Image.open(io.BytesIO(data)) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    """The picture as the server sees it, and how wide lines on it are."""
+    picture = Image.fromarray(decode(data, probe(data, UNLIMITED)))
     return picture, max(1, round(max(picture.size) * LINE_OF_SIDE))
 
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from omma.cli.asking import SOME_FAILED, Calls, Server
-from omma.cli.drawing import draw_cards, draw_faces, save_as, save_beside
 from omma.cli.paths import shown
 from omma.cli.pictures import Picture, find_pictures
 from omma.client.errors import AnswerTimeout, RequestRefused
@@ -47,6 +46,7 @@ class Line:
     path: str
     result: BaseModel | None = None
     error: Problem | Failure | None = None
+    undrawn: str = ""  # why the answer has no drawing, where one was asked for
 
 
 def write_json(line: Line) -> None:
@@ -94,8 +94,10 @@ class Run:
                 while running := running | self._begin(todo, len(running)):
                     done, running = await asyncio.wait(running, return_when=FIRST_COMPLETED)
                     for line in [each.result() for each in done]:
-                        failed += line.error is not None
+                        failed += line.error is not None or bool(line.undrawn)
                         self.write(line)
+                        if line.undrawn:
+                            sys.stderr.write(f"{line.path}: not drawn: {line.undrawn}\n")
                         bar.advance(task)
             finally:
                 await _cancel(running | done)  # several may have found no server at once
@@ -111,25 +113,37 @@ class Run:
         try:
             data = await asyncio.to_thread(picture.read)
             answer = await self.ask(data)
-            if self.draw_to:
-                await asyncio.to_thread(_draw, data, answer, self.draw_to, picture.name)
         except RequestRefused as error:
             return Line(path, error=error.problem)
         except AnswerTimeout as error:
             return Line(path, error=Failure(code="timeout", detail=str(error)))
         except OSError as error:
             return Line(path, error=Failure(code="file_error", detail=str(error)))
-        return Line(path, result=answer)
+        undrawn = ""
+        if self.draw_to:
+            undrawn = await asyncio.to_thread(_undrawn, data, answer, self.draw_to, picture.name)
+        return Line(path, result=answer, undrawn=undrawn)
+
+
+def _undrawn(data: bytes, answer: BaseModel, folder: Path, name: Path) -> str:
+    """Why a drawing could not be made; empty where it was."""
+    try:
+        _draw(data, answer, folder, name)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the answer is printed
+        return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return ""
 
 
 def _draw(data: bytes, answer: BaseModel, folder: Path, name: Path) -> None:
+    from omma.cli import drawing  # noqa: PLC0415  other commands do without cv2
+
     match answer:
         case DetectAnswer() | EmbedAnswer():
-            save_beside(draw_faces(data, answer.faces), folder, name)
+            drawing.save_beside(drawing.draw_faces(data, answer.faces), folder, name)
         case RecogniseAnswer() if folder.suffix:
-            save_as(draw_cards(data, answer.cards), folder)
+            drawing.save_as(drawing.draw_cards(data, answer.cards), folder)
         case RecogniseAnswer():
-            save_beside(draw_cards(data, answer.cards), folder, name)
+            drawing.save_beside(drawing.draw_cards(data, answer.cards), folder, name)
         case _:
             pass
 

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 
+import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
@@ -14,7 +15,10 @@ from typer.testing import CliRunner
 from omma.cli.drawing import draw_faces
 from omma.cli.faces import app
 from omma.cli.pictures import find_pictures
+from omma.vision.images import ImageLimits, decode, probe
 from omma.wire.faces import Bbox, DetectedFace, Landmarks
+from tests import pngs
+from tests.tiffs import LONG, WHITE_IS_ZERO, Layout, tiff
 
 UPSIDE_RIGHT = 6  # EXIF: to be turned by 90 degrees
 
@@ -125,6 +129,36 @@ def test_drawn_pictures_keep_their_folders_and_overwrite_nothing(url, folder, tm
     assert names == ["a-2.jpg", "a.jpg", "below/a-2.jpg", "below/a.jpg"]
 
 
+def test_an_answer_whose_drawing_fails_is_printed_and_the_rest_goes_on(url, folder, tmp_path):
+    odd = folder / "odd.png"
+    odd.write_bytes(b"faces:1")  # answered by the server's fake, and not to be opened
+
+    result = run("detect", folder, "--url", url, "--draw", tmp_path / "drawn")
+
+    assert result.exit_code == 1
+    assert all(line["result"]["faces"] for line in lines(result).values())
+    assert len(lines(result)) == 3
+    assert [line.startswith(f"{odd}: not drawn: expected one of") for line in told(result)] == [
+        True
+    ]
+    assert sorted(path.name for path in (tmp_path / "drawn").rglob("*.jpg")) == ["a.jpg", "a.jpg"]
+
+
+def test_a_folder_for_drawings_that_cannot_be_written_costs_no_answer(url, folder, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "below").write_bytes(b"a file where a folder should be")
+
+    result = run("detect", folder, "--url", url, "--draw", tmp_path / "drawn")
+
+    assert result.exit_code == 1
+    assert all(line["result"]["faces"] for line in lines(result).values())
+    assert [line.split(":")[1] for line in told(result)] == [" not drawn"]
+
+
+def told(result):
+    return result.stderr.splitlines()
+
+
 def test_no_server_is_told_with_what_to_do(folder, unused_tcp_port):
     result = run("detect", folder, "--url", f"http://127.0.0.1:{unused_tcp_port}")
 
@@ -164,6 +198,21 @@ def test_a_picture_named_twice_is_sent_once(folder):
     found = find_pictures([str(folder), str(folder / "a.jpg"), pattern])
 
     assert [str(picture.name) for picture in found] == ["a.jpg", "below/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pngs.png(np.full((12, 16, 1), 20_000), pngs.GREY, 16),
+        pngs.png(np.full((12, 16, 4), (0, 200, 0, 0)), pngs.COLOUR_ALPHA, 8),
+        tiff(np.full((12, 16, 1), 20_000), Layout(WHITE_IS_ZERO, 16)),
+        tiff(np.full((12, 16, 3), 99), Layout(tags={274: (LONG, (6,))})),
+    ],
+)
+def test_a_drawing_shows_what_the_server_saw(data):
+    seen = decode(data, probe(data, ImageLimits()))
+
+    assert (np.asarray(draw_faces(data, [])) == seen).all()
 
 
 def test_faces_are_drawn_on_the_upright_picture():
