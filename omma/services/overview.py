@@ -29,61 +29,61 @@ class QueueStatus:
 
 
 @dataclass(slots=True)
-class _Look:
-    """One reading, under way or done."""
+class _Reading:
+    """The latest reading of one owner's queue, and what the last good one found."""
 
-    task: asyncio.Task[QueueStatus]
-    good_until: float  # of the monotonic clock
+    task: asyncio.Task[QueueStatus] | None = None
+    good_until: float = 0.0  # of the monotonic clock
+    known: QueueStatus | None = None
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it is done, and another is due."""
+        is_done = self.task is not None and self.task.done()
+        return is_done and time.monotonic() >= self.good_until
 
 
 class QueueOverview:
     """Reads the queue at most once a second for each owner."""
 
-    def __init__(self, jobs: JobStore, *, fresh_s: float = FRESH_S) -> None:
+    def __init__(
+        self, jobs: JobStore, *, fresh_s: float = FRESH_S, most_owners: int = MOST_OWNERS
+    ) -> None:
         self._jobs = jobs
         self._fresh_s = fresh_s
-        self._looks: dict[str, _Look] = {}
-        self._known: dict[str, QueueStatus] = {}
+        self._most_owners = most_owners
+        self._readings: dict[str, _Reading] = {}  # the owner asked for last is last
 
     async def of(self, owner: str) -> QueueStatus:
         """The queue of ``owner``, or of all for "", a second old at most.
 
         While the database is away that is what was known last, or `StoreUnavailable`.
         """
-        look = self._looks.get(owner)
-        if look is None or (look.task.done() and time.monotonic() >= look.good_until):
-            look = self._look(owner)
+        reading = self._readings.pop(owner, None) or _Reading()
+        self._readings[owner] = reading
+        while len(self._readings) > self._most_owners:
+            del self._readings[next(iter(self._readings))]
+        if reading.task is None or reading.is_old:
+            reading.good_until = time.monotonic() + self._fresh_s
+            reading.task = asyncio.create_task(self._read(owner, reading))
         try:
-            return await asyncio.shield(look.task)  # whoever leaves, the others still wait
+            return await asyncio.shield(reading.task)  # whoever leaves, the others still wait
         except StoreUnavailable:
-            if known := self._known.get(owner):
-                return known
+            if reading.known:
+                return reading.known
             raise
 
-    def _look(self, owner: str) -> _Look:
-        self._forget_some()
-        task = asyncio.create_task(self._read(owner))
-        look = self._looks[owner] = _Look(task, time.monotonic() + self._fresh_s)
-        return look
-
-    async def _read(self, owner: str) -> QueueStatus:
+    async def _read(self, owner: str, reading: _Reading) -> QueueStatus:
         started = time.monotonic()
         active = await self._jobs.active(owner, LISTED)
         count = len(active) if len(active) < LISTED else await self._count(owner)
         ended = await self._jobs.page(JobFilter(owner=owner, states=ENDED), cursor="", limit=RECENT)
         status = QueueStatus(tuple(active), count, ended.jobs, datetime.now(UTC), started)
         took_s = time.monotonic() - started
-        self._looks[owner].good_until = started + max(self._fresh_s, SHARE * took_s)
-        self._known[owner] = status
+        reading.good_until = started + max(self._fresh_s, SHARE * took_s)
+        reading.known = status
         return status
 
     async def _count(self, owner: str) -> int:
         counts = await self._jobs.counts(owner)
         return sum(counts.by_state.get(state, 0) for state in ACTIVE)
-
-    def _forget_some(self) -> None:
-        """Owners that were looked at long ago make room."""
-        while len(self._looks) >= MOST_OWNERS:
-            oldest = next(iter(self._looks))
-            del self._looks[oldest]
-            self._known.pop(oldest, None)

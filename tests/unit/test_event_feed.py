@@ -17,6 +17,7 @@ from omma.domain.errors import (
 from omma.domain.events import EventKind
 from omma.domain.jobs import Completed, Failed, Failure, Hold, JobState, Submission
 from omma.services.events import EventFeed, FeedOptions
+from omma.services.overview import QueueOverview
 from tests.job_fakes import MemoryJobs
 from tests.logged import logged, messages
 
@@ -420,6 +421,26 @@ async def test_the_queue_shows_each_owner_its_own(jobs, feed):
     assert (hers.active, [job.job_id for job in hers.recent]) == ((), ["hers"])
     assert hers.recent[0].state is JobState.COMPLETED
     assert [job.job_id for job in all_.active] == ["his"]
+
+
+async def test_more_owners_than_are_remembered_are_all_answered(jobs):
+    await submit(jobs, "hers")
+    overview = QueueOverview(jobs.store, most_owners=2)
+
+    looks = await asyncio.gather(*map(overview.of, ("ada", "bob", "eve", "zoe")))
+
+    assert [len(look.active) for look in looks] == [1, 0, 0, 0]
+
+
+async def test_the_owner_asked_for_least_recently_is_forgotten(jobs):
+    overview = QueueOverview(jobs.store, fresh_s=3600, most_owners=2)
+    hers, bobs = await overview.of("ada"), await overview.of("bob")
+    await overview.of("ada")
+
+    await overview.of("eve")
+
+    assert await overview.of("ada") is hers
+    assert await overview.of("bob") is not bobs
 
 
 STEPS = ["append", "append", "tick", "tick", "read", "resume", "down", "up"]
