@@ -280,7 +280,7 @@ class MemoryStore(_Facet):
             raise InvalidInput(f"expected a cursor that a page gave, got {cursor!r}")
         rows = [r for r in self.all.matching(wanted) if not cursor or r.id < int(cursor)]
         more = str(rows[limit - 1].id) if len(rows) > limit else ""
-        return JobPage(tuple(row.job for row in rows[:limit]), more)
+        return JobPage(tuple(_listed(row) for row in rows[:limit]), more)
 
     async def counts(self, owner=""):
         self.all.check()
@@ -296,7 +296,11 @@ class MemoryStore(_Facet):
             if row.is_queued and (not owner or row.job.asked.owner == owner)
         ]
         rows.sort(key=lambda row: (not row.runner, *row.age_order))
-        return [row.job for row in rows[:limit]]
+        return [_listed(row) for row in rows[:limit]]
+
+
+def _listed(row):
+    return replace(row.job, result=None, metrics=None)
 
 
 class MemoryControl(_Facet):

@@ -41,7 +41,7 @@ class JobStore(Protocol):
         ...
 
     async def page(self, wanted: JobFilter, *, cursor: str, limit: int) -> JobPage:
-        """Jobs newest first; `InvalidInput` for a cursor that no page gave."""
+        """Jobs newest first, no results; `InvalidInput` for a cursor that no page gave."""
         ...
 
     async def counts(self, owner: str = "") -> Counts:
@@ -49,7 +49,7 @@ class JobStore(Protocol):
         ...
 
     async def active(self, owner: str, limit: int) -> list[Job]:
-        """The jobs of ``owner``, or of all for "", that wait or run: running ones first."""
+        """The jobs of ``owner``, or of all for "", that wait or run, running first; no results."""
         ...
 
 

@@ -1,6 +1,7 @@
 """What every JobStore promises."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -246,6 +247,21 @@ async def test_a_page_shows_what_its_filter_means(records):
 async def test_a_cursor_that_no_page_gave_is_refused(records, cursor):
     with pytest.raises(InvalidInput):
         await records.store.page(JobFilter(), cursor=cursor, limit=2)
+
+
+async def test_listings_leave_results_out(records):
+    await submit(records, "j1", params={"min_score": 0.5})
+    [hold] = await claim(records)
+    await records.queue.settle([Completed(hold, {"faces": 1}, {"faces": 1})])
+    await submit(records, "j2")
+
+    page = await records.store.page(JobFilter(), cursor="", limit=10)
+    active = await records.store.active("", 10)
+
+    whole = await records.store.get("j1")
+    assert (whole.result, whole.metrics) == ({"faces": 1}, {"faces": 1})
+    assert page.jobs[1] == replace(whole, result=None, metrics=None)
+    assert active == [page.jobs[0]]
 
 
 async def test_counts_are_of_one_owner_or_of_all(records):

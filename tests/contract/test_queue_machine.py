@@ -269,9 +269,8 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def every_job_is_where_it_should_be_and_none_is_lost(self):
         page = self.wait(self.records.store.page(JobFilter(), cursor="", limit=1000))
-        found = {
-            job.job_id: (job.state, job.attempt, job.retry_count, job.result) for job in page.jobs
-        }
+        jobs = [self.wait(self.records.store.get(job.job_id)) for job in page.jobs]
+        found = {job.job_id: (job.state, job.attempt, job.retry_count, job.result) for job in jobs}
         assert found == {
             job_id: (job.state, job.attempt, job.retries, job.result)
             for job_id, job in self.expected.items()

@@ -1,5 +1,6 @@
 """Jobs as clients submit and read them."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ from omma.domain.jobs import Counts, Job, JobFilter, JobId, JobPage, JobState, S
 from omma.stores.records.admission import admit
 from omma.stores.records.database import Database
 from omma.stores.records.locking import admitting
-from omma.stores.records.rows import conditions, to_job
+from omma.stores.records.rows import LISTED, conditions, to_job, to_jobs
 from omma.stores.records.tables import jobs, queue
 
+LARGE = 64 * 1024  # characters of a result: reading more would hold the event loop
 LONGEST_CURSOR = 18  # digits; the next would be beyond every id
 
 
@@ -34,17 +36,21 @@ class SqlJobStore:
         async with self._database.read() as connection:
             rows = await connection.execute(select(jobs).where(jobs.c.job_id == job_id))
             row = rows.one_or_none()
-        return to_job(row) if row else None
+        if row is None:
+            return None
+        if len(row.result or "") > LARGE:
+            return await asyncio.to_thread(to_job, row)
+        return to_job(row)
 
     async def page(self, wanted: JobFilter, *, cursor: str, limit: int) -> JobPage:
-        chosen = select(jobs).where(*conditions(wanted, self._database.now))
+        chosen = select(*LISTED).where(*conditions(wanted, self._database.now))
         if cursor:
             chosen = chosen.where(jobs.c.id < _id_of(cursor))
         async with self._database.read() as connection:
             newest = chosen.order_by(jobs.c.id.desc()).limit(limit + 1)
             rows = (await connection.execute(newest)).all()
         more = str(rows[limit - 1].id) if len(rows) > limit else ""
-        return JobPage(tuple(to_job(row) for row in rows[:limit]), more)
+        return JobPage(tuple(await to_jobs(rows[:limit])), more)
 
     async def counts(self, owner: str = "") -> Counts:
         states = select(jobs.c.status, func.count()).group_by(jobs.c.status)
@@ -59,12 +65,12 @@ class SqlJobStore:
 
     async def active(self, owner: str, limit: int) -> list[Job]:
         async with self._database.read() as connection:
-            rows = await connection.execute(_active(owner).limit(limit))
-            return [to_job(row) for row in rows]
+            rows = (await connection.execute(_active(owner).limit(limit))).all()
+        return await to_jobs(rows)
 
 
 def _active(owner: str) -> Select[*tuple[Any, ...]]:
-    rows = select(jobs).join(queue, queue.c.job_id == jobs.c.job_id)
+    rows = select(*LISTED).select_from(jobs).join(queue, queue.c.job_id == jobs.c.job_id)
     if owner:
         rows = rows.where(queue.c.created_by == owner)
     waits = queue.c.dequeued_at.is_(None)

@@ -1,11 +1,12 @@
 """How a job is written down, and read again."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Row, String, Text, false
+from sqlalchemy import BigInteger, ColumnElement, Integer, Row, String, Text, false, null
 from sqlalchemy.types import TypeEngine
 
 from omma.domain.jobs import (
@@ -46,6 +47,12 @@ SUBMITTED: Mapping[str, TypeEngine[Any]] = {  # the columns of `jobs` that a sub
 }
 
 
+RESULTS = frozenset({"result", "metrics"})  # megabytes, which no listing shows
+LISTED: Sequence[ColumnElement[Any]] = tuple(
+    null().label(column.name) if column.name in RESULTS else column for column in jobs.c
+)
+
+
 def to_row(asked: Submission, now: int) -> dict[str, Any]:
     """The row of a new job, whose other columns have defaults."""
     return {
@@ -83,6 +90,11 @@ def to_job(row: Row[Any]) -> Job:
         metrics=_read(row.metrics),
         progress=Progress(**json.loads(row.progress)) if row.progress else None,
     )
+
+
+async def to_jobs(rows: Sequence[Row[Any]]) -> list[Job]:
+    """The jobs of many rows of `LISTED`; read in a thread, for parameters may be long."""
+    return await asyncio.to_thread(lambda: list(map(to_job, rows)))
 
 
 def conditions(wanted: JobFilter, now: ColumnElement[int]) -> list[ColumnElement[bool]]:
