@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from omma.api import bodies
 from omma.api.access import Owner, require
 from omma.api.base64_images import text_length
-from omma.api.bodies import BodyLimits
+from omma.api.bodies import BodyLimits, Turns
 from omma.api.describe import BATCH_ITEMS
 from omma.api.gateway import GatewayRoute, gateway_problems, operation_of, read_order
 from omma.api.gateway_queue import STATES, job_type
@@ -109,9 +109,10 @@ async def _orders(
     first: Any, rest: AsyncIterator[Any], what: tuple[str, str, str], context: Context
 ) -> AsyncIterator[Order]:
     """Every item as an order; its error says at which item it was."""
-    index, item = 0, first
+    index, item, turns = 0, first, Turns()
     while item is not END:
         yield await _order(index, item, what, context)
+        await turns.take()
         index, item = index + 1, await anext(rest, END)
 
 

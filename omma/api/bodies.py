@@ -10,6 +10,11 @@ from omma.api.admission import Ticket
 from omma.domain.errors import TooManyBytes, UnsupportedMediaType, UploadTimeout
 
 MIN_BYTES_PER_S = 2**20  # a large upload over a slow line is honest, an idle one is not
+PIECE_BYTES = 16 * 1024  # parsers take a few milliseconds for so much, whatever it is
+TURN_S = 0.005  # a request that has held the event loop for so long lets others have it
+MARKS = b"{[,:"  # in JSON: as many as its values, or more
+MAX_MARKS = 20_000  # of one value: more is a tree that takes long to build
+SLICE_BYTES = 2**20  # counting holds the interpreter's lock: other threads run between slices
 
 
 def media_type(request: Request) -> str:
@@ -21,6 +26,20 @@ def is_empty(request: Request) -> bool:
     """Whether the headers already say that no body follows."""
     headers = request.headers
     return headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+
+
+class Turns:
+    """Lets the event loop turn amid the work for one request."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._turned_at = self._clock()
+
+    async def take(self) -> None:
+        """Let others have the loop, if this request has had it for long enough."""
+        if self._clock() - self._turned_at > TURN_S:
+            await asyncio.sleep(0)
+            self._turned_at = self._clock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +54,16 @@ class BodyLimits:
 
 
 async def chunks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
-    """The body in pieces, none of them empty.
+    """The body in pieces of at most `PIECE_BYTES`, none of them empty; raises what `_come` does."""
+    turns = Turns()
+    async for chunk in _come(request, limits):
+        for at in range(0, len(chunk), PIECE_BYTES):
+            yield chunk[at : at + PIECE_BYTES]
+            await turns.take()
+
+
+async def _come(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
+    """The body as it comes.
 
     Raises `TooManyBytes` by its header, or as soon as it is counted; `UploadTimeout` when it takes
     longer than ``timeout_s`` and what `MIN_BYTES_PER_S` allows for the bytes that have come. Time
@@ -44,7 +72,7 @@ async def chunks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
     if request.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
         raise UnsupportedMediaType("expected a body without Content-Encoding")
     _make_room(_stated_length(request), limits)
-    stream, size = aiter(request.stream()), 0
+    stream, size, turns = aiter(request.stream()), 0, Turns()
     clock = asyncio.get_running_loop().time
     deadline = clock() + limits.timeout_s
     try:
@@ -53,6 +81,7 @@ async def chunks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
             _make_room(size, limits)
             arrived_at = clock()
             yield chunk
+            await turns.take()
             deadline += clock() - arrived_at
     except TimeoutError:
         raise UploadTimeout(f"{size} bytes of the body came within the time limit") from None
@@ -76,8 +105,14 @@ def _make_room(size_bytes: int, limits: BodyLimits) -> None:
 
 
 async def read(request: Request, limits: BodyLimits) -> bytes:
-    """The whole body, as `chunks` reads it."""
-    return b"".join([chunk async for chunk in chunks(request, limits)])
+    """The whole body; raises what `_come` does."""
+    return b"".join([chunk async for chunk in _come(request, limits)])
+
+
+def count_marks(text: bytes) -> int:
+    """How much structure there may be in JSON: its strings are not told from the rest."""
+    slices = range(0, len(text), SLICE_BYTES)
+    return sum(text.count(mark, at, at + SLICE_BYTES) for at in slices for mark in MARKS)
 
 
 def over(max_bytes: int) -> TooManyBytes:

@@ -119,7 +119,7 @@ async def _referenced(
 
 
 def _open(body: bytes, max_bytes: int) -> bytes | ImageUrl:
-    if sum(body.count(each) for each in b"{[,:") > MAX_STRUCTURE:
+    if bodies.count_marks(body) > MAX_STRUCTURE:
         raise InvalidInput("expected one URL or image, got more structure than they need")
     try:
         found = REFERENCE.validate_json(body)

@@ -29,6 +29,8 @@ async def read_json(request: Request, shape: type[Shape], limits: BodyLimits) ->
 
 def parse_json(shape: type[Shape], body: bytes) -> Shape:
     """JSON text as ``shape``, or `InvalidInput`."""
+    if bodies.count_marks(body) > bodies.MAX_MARKS:
+        raise InvalidInput("expected less structure")
     try:
         return shape.model_validate_json(body, strict=True)
     except ValidationError as error:

@@ -1,10 +1,12 @@
 import json
 import pickle
+import time
 import uuid
 
 import pytest
 
-from omma.api.items import json_items
+from omma.api.bodies import PIECE_BYTES
+from omma.api.items import json_items, line_items
 from omma.domain.errors import (
     InvalidInput,
     OmmaError,
@@ -224,6 +226,46 @@ async def test_items_are_read_from_pieces_of_any_size(size):
 async def test_an_item_that_does_not_end_is_refused_in_time(body):
     with pytest.raises((TooManyBytes, InvalidInput)):
         async for _ in json_items(pieces(body, 100), 1000, []):
+            pass
+
+
+def in_lines(text):
+    return line_items(pieces(text, PIECE_BYTES), 2**25)
+
+
+def in_json(text):
+    return json_items(pieces(b'{"items": [' + text + b"]}", PIECE_BYTES), 2**25, [])
+
+
+async def seconds_to_read(read, size):
+    started = time.process_time()
+    found = [len(item) async for item in read(b'"' + b"x" * size + b'"')]
+    took_s = time.process_time() - started
+    assert found == [size]
+    return took_s
+
+
+@pytest.mark.parametrize("read", [in_lines, in_json])
+async def test_an_item_takes_time_in_proportion_to_its_length(read):
+    small_s = max([await seconds_to_read(read, 2**21) for _ in range(3)])
+
+    large_s = min([await seconds_to_read(read, 2**24) for _ in range(3)])
+
+    assert large_s < 8 * 3 * small_s  # 64 times that, were each piece joined to all before it
+
+
+@pytest.mark.parametrize("read", [in_lines, in_json])
+@pytest.mark.parametrize("tree", [b"[" + b"1," * 30_000 + b"1]", b"[" * 30_000])
+async def test_an_item_of_much_structure_is_refused(read, tree):
+    with pytest.raises(InvalidInput, match="item 0: expected less structure"):
+        async for _ in read(tree):
+            pass
+
+
+@pytest.mark.parametrize("read", [in_lines, in_json])
+async def test_an_item_is_refused_as_soon_as_it_is_too_long(read):
+    with pytest.raises(TooManyBytes, match="item 0: expected at most"):
+        async for _ in read(b'"' + b"x" * 2**25):
             pass
 
 
