@@ -18,6 +18,7 @@ from deployments.replica import enter_replica
 from deployments.status import ServeStatus
 from deployments.stopping import asked_to_stop
 from omma.api.app import ApiOptions, Services, UploadLimits, build_api
+from omma.api.bodies import Pace
 from omma.domain.jobs import Job, Submission
 from omma.operations.declaring import BoundOperation, Capabilities
 from omma.operations.registry import bind, handle_methods
@@ -134,12 +135,16 @@ def _api_options(settings: Settings) -> ApiOptions:
     return ApiOptions(
         version=version("omma"),
         uploads=UploadLimits(
-            images.max_bytes, images.max_images, images.max_request_bytes, images.upload_timeout_s
+            images.max_bytes,
+            images.max_images,
+            images.max_request_bytes,
+            Pace(images.upload_timeout_s, images.upload_bytes_per_s),
         ),
         cors_origins=settings.http.cors_origins,
         max_interactive=admission.max_interactive,
         max_jobs=admission.max_jobs,
         max_bytes_in_work=admission.max_bytes,
+        upload_share=admission.upload_share,
         max_fetches=settings.urls.max_fetches,
         retry_after_s=admission.retry_after_s,
         echo_request_id=False,  # Serve itself does

@@ -120,7 +120,10 @@ class ImageSettings(_Group):
         default=200 * 1024 * 1024, description="Bytes of one batch request, all images together."
     )
     upload_timeout_s: PositiveFloat = Field(
-        default=30.0, description="Time for a request's body; each MiB that came adds a second."
+        default=30.0, description="How late a request's body may be, at its beginning and later."
+    )
+    upload_bytes_per_s: PositiveInt = Field(
+        default=2**20, description="How fast a request's body must come, and not be late."
     )
 
 
@@ -425,6 +428,11 @@ class AdmissionSettings(_Group):
     max_jobs: PositiveInt = Field(default=64, description="The same for durable jobs.")
     max_bytes: PositiveInt = Field(
         default=512 * 1024 * 1024, description="Bytes of all requests in work, as they came."
+    )
+    upload_share: PositiveFloat = Field(
+        default=0.5,
+        le=1,
+        description="Of these places and bytes, for the uploads of one token's subject together.",
     )
     retry_after_s: PositiveInt = 1
 

@@ -51,7 +51,10 @@ class Guard(SecurityBase):
         """Raise what is wrong with the token, or with what it may."""
         refuse_strange_pages(connection)
         context: Context = connection.app.state.context
-        principal = await context.services.gate.admit(self._token(connection))
+        gate = context.services.gate
+        principal = await gate.admit(self._token(connection))
+        # Without tokens everybody is the same subject, which then has no share of its own.
+        connection.state.subject = None if gate.is_open else principal.subject
         if self.rule.admin and not principal.is_admin:
             raise AdminRequired("Admin access required")
         if self.rule.permission and not principal.may(self.rule.permission):

@@ -65,7 +65,7 @@ async def _wanted(request: Request, context: Context) -> CleanupRequest:
         await request.body()
         return CleanupRequest()
     with context.admission.admit(Lane.JOB, images=0) as ticket:
-        limits = BodyLimits(MAX_JSON_BYTES, context.options.uploads.timeout_s, ticket)
+        limits = BodyLimits(MAX_JSON_BYTES, context.options.uploads.pace, ticket)
         return await read_json(request, CleanupRequest, limits)
 
 

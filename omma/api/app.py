@@ -68,6 +68,7 @@ def _context(services: Services, options: ApiOptions) -> Context:
         limits,
         options.retry_after_s,
         max_bytes=options.max_bytes_in_work,
+        upload_share=options.upload_share,
         max_fetches=options.max_fetches,
     )
     return Context(services, replace(options, uploads=uploads), admission)

@@ -70,7 +70,7 @@ async def submit_batch(
     with context.admission.admit(Lane.JOB) as ticket:
         limits = BodyLimits(
             MAX_BATCH_BYTES,
-            context.options.uploads.timeout_s,
+            context.options.uploads.pace,
             ticket,
             window_bytes=CHUNKS_HELD * max_item,
         )

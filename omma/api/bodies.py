@@ -9,7 +9,6 @@ from fastapi import Request
 from omma.api.admission import Ticket
 from omma.domain.errors import TooManyBytes, UnsupportedMediaType, UploadTimeout
 
-MIN_BYTES_PER_S = 2**20  # a large upload over a slow line is honest, an idle one is not
 PIECE_BYTES = 16 * 1024  # parsers take a few milliseconds for so much, whatever it is
 TURN_S = 0.005  # a request that has held the event loop for so long lets others have it
 MARKS = b"{[,:"  # in JSON: as many as its values, or more
@@ -43,11 +42,26 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a body must come: it may be late by ``grace_s``, at its beginning and ever after."""
+
+    grace_s: float
+    bytes_per_s: float
+
+    def deadline(self, before: float, size_bytes: int, now: float) -> float:
+        """Until when more is to come, where so many bytes came ``now``: time is not saved up."""
+        return min(before + size_bytes / self.bytes_per_s, now + self.grace_s)
+
+
+PACE = Pace(grace_s=30.0, bytes_per_s=2**20)
+
+
+@dataclass(frozen=True, slots=True)
 class BodyLimits:
     """How a body may come; ``ticket`` holds the room for it."""
 
     max_bytes: int
-    timeout_s: float
+    pace: Pace
     ticket: Ticket
     envelope_bytes: int = 0  # on top of the limit, for what a form or JSON wraps around images
     window_bytes: int | None = None  # held at once of a body that is used up as it comes; or all
@@ -65,26 +79,28 @@ async def chunks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
 async def _come(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
     """The body as it comes.
 
-    Raises `TooManyBytes` by its header, or as soon as it is counted; `UploadTimeout` when it takes
-    longer than ``timeout_s`` and what `MIN_BYTES_PER_S` allows for the bytes that have come. Time
-    that the reader spends between two pieces is its own.
+    Raises `TooManyBytes` by its header, or as soon as it is counted; `UploadTimeout` when it falls
+    behind its pace; `RateLimited` when its subject uploads too much at once. Time that the reader
+    spends between two pieces is its own.
     """
     if request.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
         raise UnsupportedMediaType("expected a body without Content-Encoding")
-    _make_room(_stated_length(request), limits)
-    stream, size, turns = aiter(request.stream()), 0, Turns()
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + limits.timeout_s
-    try:
-        while chunk := await _next(stream, deadline + size / MIN_BYTES_PER_S):
-            size += len(chunk)
-            _make_room(size, limits)
-            arrived_at = clock()
-            yield chunk
-            await turns.take()
-            deadline += clock() - arrived_at
-    except TimeoutError:
-        raise UploadTimeout(f"{size} bytes of the body came within the time limit") from None
+    with limits.ticket.uploading(getattr(request.state, "subject", None)):
+        _make_room(_stated_length(request), limits)
+        stream, size, turns = aiter(request.stream()), 0, Turns()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + limits.pace.grace_s
+        try:
+            while chunk := await _next(stream, deadline):
+                size += len(chunk)
+                _make_room(size, limits)
+                arrived_at = clock()
+                deadline = limits.pace.deadline(deadline, len(chunk), arrived_at)
+                yield chunk
+                await turns.take()
+                deadline += clock() - arrived_at
+        except TimeoutError:
+            raise UploadTimeout(f"{size} bytes of the body came within the time limit") from None
 
 
 async def _next(stream: AsyncIterator[bytes], deadline: float) -> bytes:

@@ -125,7 +125,7 @@ async def _read(request: Request, context: Context, ticket: Ticket) -> Form:
 
 
 def _limits(uploads: UploadLimits, ticket: Ticket) -> FormLimits:
-    body = BodyLimits(uploads.max_bytes, uploads.timeout_s, ticket, ENVELOPE_BYTES)
+    body = BodyLimits(uploads.max_bytes, uploads.pace, ticket, ENVELOPE_BYTES)
     return FormLimits(FIELDS, uploads.max_bytes, body, texts=CorrectionParams.model_fields)
 
 

@@ -65,7 +65,7 @@ async def read_images(request: Request, limits: UploadLimits, ticket: Ticket) ->
         if number > 1:  # the request came in with the first
             ticket.add()
 
-    body = BodyLimits(limits.max_request_bytes, limits.timeout_s, ticket, ENVELOPE_BYTES)
+    body = BodyLimits(limits.max_request_bytes, limits.pace, ticket, ENVELOPE_BYTES)
     form = FormLimits({"file", "files"}, limits.max_bytes, body)
     if uploads := await read_files(request, form, on_file):
         return uploads
@@ -97,7 +97,7 @@ def _value(upload: Upload) -> bytes:
 
 
 def _body(limits: UploadLimits, ticket: Ticket, envelope_bytes: int = 0) -> BodyLimits:
-    return BodyLimits(limits.max_bytes, limits.timeout_s, ticket, envelope_bytes)
+    return BodyLimits(limits.max_bytes, limits.pace, ticket, envelope_bytes)
 
 
 async def _referenced(

@@ -109,7 +109,7 @@ async def publish_snapshot(
 ) -> Response:
     """Let a snapshot be served; replicas swap to it within seconds, without a pause."""
     with context.admission.admit(Lane.JOB, images=0) as ticket:
-        limits = BodyLimits(MAX_JSON_BYTES, context.options.uploads.timeout_s, ticket)
+        limits = BodyLimits(MAX_JSON_BYTES, context.options.uploads.pace, ticket)
         wanted = await read_json(request, PublishRequest, limits)
     published = await _indexes(context, name).publish(
         name, wanted.version, force=wanted.force, expected=wanted.expected_sequence
@@ -150,5 +150,5 @@ async def _body(request: Request, shape: type[Body], context: Context) -> Body:
         await request.body()
         return shape()
     with context.admission.admit(Lane.JOB, images=0) as ticket:
-        limits = BodyLimits(MAX_JSON_BYTES, context.options.uploads.timeout_s, ticket)
+        limits = BodyLimits(MAX_JSON_BYTES, context.options.uploads.pace, ticket)
         return await read_json(request, shape, limits)

@@ -163,7 +163,7 @@ async def _read(request: Request, context: Context, ticket: Ticket, words: Words
             raise EmptyImage(words.no_image)
         raise UnsupportedMediaType(f"expected {FORM}, got {kind!r}")
     limits = context.options.uploads
-    body = BodyLimits(limits.max_bytes, limits.timeout_s, ticket, ENVELOPE_BYTES)
+    body = BodyLimits(limits.max_bytes, limits.pace, ticket, ENVELOPE_BYTES)
     uploads = await read_files(request, FormLimits({FIELD}, limits.max_bytes, body), _refuse_second)
     if not uploads:
         raise EmptyImage(words.no_image)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from omma.api.admission import Admission
+from omma.api.bodies import PACE, Pace
 from omma.operations.declaring import BoundOperation
 from omma.ports.status import SystemStatus
 from omma.ports.urls import UrlFetcher
@@ -44,7 +45,7 @@ class UploadLimits:
     max_bytes: int = 25 * 1024 * 1024
     max_images: int = 32
     max_request_bytes: int = 200 * 1024 * 1024  # of a batch, all images together
-    timeout_s: float = 30.0  # for the body; see `bodies.MIN_BYTES_PER_S`
+    pace: Pace = PACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class ApiOptions:
     cors_origins: tuple[str, ...] = ()
     max_interactive: int = 128  # images in work or waiting
     max_jobs: int = 64
+    upload_share: float = 0.5  # of places and bytes, for the uploads of one subject
     max_bytes_in_work: int = 512 * 1024 * 1024
     max_fetches: int = 16  # URLs, at once
     retry_after_s: int = 1

@@ -54,14 +54,14 @@ async def read_order(
 
 
 async def _of_json(request: Request, limits: OrderLimits) -> JobRequest:
-    body = BodyLimits(MAX_JSON_BYTES, limits.uploads.timeout_s, limits.ticket)
+    body = BodyLimits(MAX_JSON_BYTES, limits.uploads.pace, limits.ticket)
     return await read_json(request, JobRequest, body)
 
 
 async def _of_form(request: Request, limits: OrderLimits) -> tuple[JobRequest, bytes]:
     uploads, ticket = limits.uploads, limits.ticket
     ticket.add()
-    body = BodyLimits(uploads.max_bytes, uploads.timeout_s, ticket, ENVELOPE_BYTES)
+    body = BodyLimits(uploads.max_bytes, uploads.pace, ticket, ENVELOPE_BYTES)
     parts = FormLimits({"file"}, uploads.max_bytes, body, texts=JobRequest.model_fields)
     form = await read_form(request, parts, _refuse_second)
     return parse_texts(JobRequest, _texts(form)), _file(form)

@@ -51,7 +51,7 @@ async def submit_to_queue(
     with context.admission.admit(Lane.JOB, images=0) as ticket:
         envelope = text_length(uploads.max_request_bytes) - uploads.max_request_bytes
         limits = BodyLimits(
-            uploads.max_request_bytes, uploads.timeout_s, ticket, envelope + JSON_ENVELOPE_BYTES
+            uploads.max_request_bytes, uploads.pace, ticket, envelope + JSON_ENVELOPE_BYTES
         )
         wanted = await read_json(request, QueueRequest, limits)
         order = await read_order(wanted, job_type, operation, principal.subject, uploads.max_bytes)

@@ -177,7 +177,7 @@ class UnsupportedMediaType(OmmaError):
 
 
 class UploadTimeout(OmmaError):
-    """The request's body took longer to arrive than the limit."""
+    """The request's body came more slowly than the limit."""
 
     code = "upload_timeout"
 
@@ -375,7 +375,7 @@ class TooManyRequests(OmmaError):
 
 
 class RateLimited(TooManyRequests):
-    """More requests per second, or more open streams, than the limit."""
+    """More requests per second, uploads or open streams than the limit."""
 
     code = "rate_limited"
 

@@ -6,13 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omma.api.admission import Admission
-from omma.api.app import UploadLimits
-from omma.domain.errors import Overloaded, TooManyBytes
+from omma.api.app import ApiOptions, UploadLimits, build_api
+from omma.api.bodies import Pace
+from omma.domain.errors import Overloaded, RateLimited, TooManyBytes
 from omma.domain.faces import Lane
+from omma.services.tokens import Gatekeeper
 from tests.fakes import picture
+from tests.service_fakes import NamedTokens, fake_services
 
 DETECT, BATCH = "/api/v1/faces/detect", "/api/v1/faces/embed/batch"
 LIMIT = 5
+JSON, KINDS = "application/json", {DETECT: "image/jpeg"}  # of bodies
+
+
+@pytest.fixture
+def connect_named(reach):
+    """Opens a client of an application that knows everybody by name; keywords are its options."""
+    gate = Gatekeeper(NamedTokens())
+    return lambda **options: reach(build_api(fake_services(gate=gate), ApiOptions(**options)))
 
 
 @given(st.lists(st.lists(st.integers(1, 4), max_size=4), max_size=20))
@@ -242,7 +253,7 @@ async def test_a_fetched_image_counts_among_the_bytes(connect, urls):
 
 @pytest.mark.parametrize("path", [DETECT, BATCH])
 async def test_an_idle_upload_is_408_and_gives_its_place_back(build, path):
-    app, sent = build(uploads=UploadLimits(timeout_s=0.01)), []
+    app, sent = build(uploads=UploadLimits(pace=Pace(grace_s=0.01, bytes_per_s=2**20))), []
 
     await app(_scope(path), asyncio.Event().wait, _into(sent))
 
@@ -252,7 +263,7 @@ async def test_an_idle_upload_is_408_and_gives_its_place_back(build, path):
 
 
 async def test_an_upload_that_drips_is_408(build):
-    app, sent = build(uploads=UploadLimits(timeout_s=0.01)), []
+    app, sent = build(uploads=UploadLimits(pace=Pace(grace_s=0.01, bytes_per_s=2**20))), []
 
     async def drip():
         await asyncio.sleep(0)
@@ -263,22 +274,88 @@ async def test_an_upload_that_drips_is_408(build):
     assert sent[0]["status"] == 408
 
 
-async def test_a_large_upload_has_the_longer_the_more_of_it_has_come(build):
-    app, sent, chunk = build(uploads=UploadLimits(timeout_s=0.001)), [], b"x" * 2**20
-    messages = [
-        {"type": "http.disconnect"},
-        {"type": "http.request", "body": chunk, "more_body": False},
-        {"type": "http.request", "body": chunk, "more_body": True},
-    ]
+def test_an_upload_at_its_pace_is_never_late():
+    pace, deadline = Pace(grace_s=3, bytes_per_s=10), 3.0
 
-    async def receive():
-        if len(messages) < 3:
-            await asyncio.sleep(0.01)  # past the time that an idle upload has
-        return messages.pop()
+    for now in range(1, 100):
+        deadline = pace.deadline(deadline, 10, now)
+        assert deadline == now + 3
 
-    await app(_scope(DETECT), receive, _into(sent))
 
-    assert sent[0]["status"] == 422  # read to its end, and no picture
+def test_an_upload_that_is_too_slow_is_late_in_the_end():
+    pace, deadline, now = Pace(grace_s=3, bytes_per_s=10), 3.0, 0.0
+
+    while now < deadline:
+        now += 1
+        deadline = pace.deadline(deadline, 9, now)
+
+    assert now == pytest.approx(30)  # the grace is used up by a tenth each second
+
+
+def test_an_upload_that_was_fast_saves_no_time_up():
+    pace = Pace(grace_s=3, bytes_per_s=10)
+
+    assert pace.deadline(3.0, 10_000_000, 1.0) == 4.0
+
+
+@pytest.mark.parametrize("path", [DETECT, "/job/face_detection", "/api/v1/batch/submit"])
+async def test_one_subject_has_a_share_of_the_places_for_uploads(connect_named, path):
+    client = connect_named(max_interactive=4, max_jobs=4, upload_share=0.5)
+    go_on = asyncio.Event()
+
+    async def slow():
+        yield b" "
+        await go_on.wait()
+
+    def upload(token):
+        headers = {"authorization": f"Bearer {token}", "content-type": KINDS.get(path, JSON)}
+        return asyncio.create_task(client.post(path, content=slow(), headers=headers))
+
+    held = [upload("ann"), upload("ann")]
+    refused = await upload("ann")
+    held.append(upload("bob"))
+    go_on.set()
+    answers = await asyncio.gather(*held)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert "2 uploads of one subject" in refused.text
+    assert {answer.status_code for answer in answers} == {422}
+    assert (await upload("ann")).status_code == 422  # the places are free again
+
+
+async def test_without_tokens_there_is_no_share(connect):
+    client, go_on = connect(max_interactive=2, upload_share=0.5), asyncio.Event()
+
+    async def slow():
+        yield b" "
+        await go_on.wait()
+
+    headers = {"content-type": "image/jpeg"}
+    uploads = [client.post(DETECT, content=slow(), headers=headers) for _ in range(2)]
+    tasks = [asyncio.create_task(upload) for upload in uploads]
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert [answer.status_code for answer in await asyncio.gather(*tasks)] == [422, 422]
+
+
+def test_one_subject_has_a_share_of_the_bytes_and_a_single_upload_may_have_more():
+    admission = Admission({Lane.INTERACTIVE: 9}, 1, max_bytes=100, upload_share=0.5)
+
+    def open_upload(subject):
+        ticket = house.enter_context(admission.admit(Lane.INTERACTIVE))
+        house.enter_context(ticket.uploading(subject))
+        return ticket
+
+    with contextlib.ExitStack() as house:
+        open_upload("ann").hold(60)
+        with pytest.raises(RateLimited, match="50 bytes of one subject"):
+            open_upload("ann").hold(1)
+        open_upload("bob").hold(20)
+        open_upload("bob").hold(20)
+
+    with contextlib.ExitStack() as house:
+        open_upload("ann").hold(100)  # what was held was given back
 
 
 def _into(sent):
