@@ -48,14 +48,22 @@ def _write(file):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    folder = tmp_path / "disk"
+    with mounted(tmp_path / "disk", size=SIZE) as disk:
+        yield disk
+
+
+@contextlib.contextmanager
+def mounted(folder, *, size):
+    """A disk of ``size`` at ``folder``, which is made."""
     folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if not mount or not umount:
         pytest.skip("no small disk: there is no `mount` here")
-    command = [mount, "-t", "tmpfs", "-o", f"size={SIZE}", "omma-tests", folder]
+    command = [mount, "-t", "tmpfs", "-o", f"size={size}", "omma-tests", folder]
     mounting = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if mounting.returncode:
         pytest.skip(f"no small disk: {mounting.stderr.strip()}")
-    yield SmallDisk(folder)
-    subprocess.run([umount, folder], check=True)  # noqa: S603
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run([umount, folder], check=True)  # noqa: S603
