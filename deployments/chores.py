@@ -3,6 +3,7 @@
 from functools import partial
 
 from deployments.records import Records
+from omma.ports.deliveries import DeliveryKind
 from omma.services.broadcast import Publisher
 from omma.services.chores import Chore
 from omma.services.deliveries import CallbackOptions, Deliverer, Senders
@@ -21,7 +22,8 @@ def all_chores(settings: Settings, records: Records) -> list[Chore]:
     keep_s = settings.events.retention_s
     chores = [
         Chore("expire", EXPIRE_S, partial(records.queue.expire, limit=EXPIRED)),
-        Chore("deliver", DELIVER_S, _deliverer(settings, records).run_once),
+        Chore("deliver", DELIVER_S, _deliverer(settings, records, DeliveryKind.CALLBACK).run_once),
+        Chore("post", DELIVER_S, _deliverer(settings, records, DeliveryKind.MEDIA_STORE).run_once),
         Chore("sweep", SWEEP_S, sweeper.run_once),
         Chore("prune", PRUNE_S, partial(records.events.prune, older_than_s=keep_s, limit=PRUNED)),
         Chore("abandon", ABANDON_S, partial(_abandon, records)),
@@ -32,7 +34,7 @@ def all_chores(settings: Settings, records: Records) -> list[Chore]:
     return chores
 
 
-def _deliverer(settings: Settings, records: Records) -> Deliverer:
+def _deliverer(settings: Settings, records: Records, kind: DeliveryKind) -> Deliverer:
     callbacks, urls = settings.callbacks, settings.urls
     senders = Senders(
         guarded=GuardedPoster(timeout_s=callbacks.timeout_s, allow_private=urls.allow_private),
@@ -45,7 +47,7 @@ def _deliverer(settings: Settings, records: Records) -> Deliverer:
         max_tries=callbacks.max_tries,
         media_store_tries=settings.media_store.max_tries,
     )
-    return Deliverer(records.deliveries, senders, options)
+    return Deliverer(records.deliveries, senders, options, kind)
 
 
 async def _abandon(records: Records) -> int:

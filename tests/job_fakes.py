@@ -5,6 +5,7 @@ leases sweeps deliveries``. Set ``is_down`` and all of them raise `StoreUnavaila
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 
 from omma.domain.errors import (
@@ -33,7 +34,7 @@ from omma.domain.jobs import (
     result_folder,
     upload_folder,
 )
-from omma.ports.deliveries import Delivery, DeliveryKind
+from omma.ports.deliveries import EVERYBODY, Delivery, DeliveryKind, origin_of
 from omma.stores.records.database import from_ms, to_ms
 from omma.stores.records.rows import clean, is_recordable
 
@@ -638,13 +639,26 @@ class MemorySweeps(_Facet):
 class MemoryDeliveries(_Facet):
     """Deliveries."""
 
-    async def due(self, *, limit, lease_s):
+    async def due(self, *, limit, lease_s, shares=EVERYBODY):
         self.all.check()
         now = self.all.now_ms
         late = [d for d in self.all.to_deliver.values() if d.due_at is not None and d.due_at <= now]
+        late = self._fair([d for d in late if d.kind in shares.kinds], shares)
         for delivery in late[:limit]:
             delivery.due_at = now + round(lease_s * 1000)
         return [Delivery(d.id, d.kind, self.all.rows[d.job_id].job, d.tries) for d in late[:limit]]
+
+    def _fair(self, late, shares):
+        turns, found = Counter(), []
+        for due in sorted(late, key=lambda d: d.due_at):
+            asked = self.all.rows[due.job_id].job.asked
+            origin = origin_of(asked.callback_url) if due.kind is DeliveryKind.CALLBACK else due.id
+            if asked.owner not in shares.without_owners and origin not in shares.without_origins:
+                turns.update([("owner", asked.owner, due.kind), ("origin", origin, due.kind)])
+                turn = turns["owner", asked.owner, due.kind]
+                if max(turn, turns["origin", origin, due.kind]) <= shares.each:
+                    found.append((turn, due))
+        return [due for _, due in sorted(found, key=lambda each: each[0])]
 
     async def settle(self, outcomes):
         self.all.check()

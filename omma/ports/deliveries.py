@@ -1,6 +1,6 @@
 """What telling others of ended jobs needs: a durable list of what is to be told, and a sender."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -34,11 +34,34 @@ class Delivered:
     delay_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What may be taken at once, so that nobody who is slow takes the places of others."""
+
+    kinds: Collection[DeliveryKind] = tuple(DeliveryKind)
+    each: int = 1_000_000  # of one owner, and of one origin
+    without_owners: Collection[str] = ()
+    without_origins: Collection[str] = ()
+
+
+EVERYBODY = Shares()
+
+
+def origin_of(callback_url: str) -> str:
+    """Scheme, host and port of a URL, as they are written; empty for the operator's own URL."""
+    return callback_url[:8] + callback_url[8:].partition("/")[0]
+
+
 class Deliveries(Protocol):
     """The durable list; rows enter it in the transaction that ends a job."""
 
-    async def due(self, *, limit: int, lease_s: float) -> list[Delivery]:
-        """Take some whose time has come; nobody else gets them before the lease ends."""
+    async def due(
+        self, *, limit: int, lease_s: float, shares: Shares = EVERYBODY
+    ) -> list[Delivery]:
+        """Take some whose time has come; nobody else gets them before the lease ends.
+
+        Owners take turns, and each gets what is due first.
+        """
         ...
 
     async def settle(self, outcomes: Sequence[Delivered]) -> None:

@@ -15,10 +15,11 @@ from omma.domain.errors import NotFound, OmmaError, UrlRefused, UrlTimeout
 from omma.domain.jobs import Job, JobState
 from omma.ports.deliveries import Delivered, Deliveries, Delivery, DeliveryKind, Poster
 from omma.ports.media import MediaStore
+from omma.services.posts import Window
 
 log = logging.getLogger(__name__)
 
-LIMIT = 64  # posts that run at once
+POLL_S = 1.0  # between looks for more while some are on their way
 LEASE_S, LONGEST_S = 120.0, 60.0  # a post has ended well before another deliverer takes it
 FIRST_S = {DeliveryKind.CALLBACK: 10.0, DeliveryKind.MEDIA_STORE: 2.0}  # doubles with each try
 MOST_S = {DeliveryKind.CALLBACK: 3600.0, DeliveryKind.MEDIA_STORE: 60.0}
@@ -46,27 +47,57 @@ class Senders:
 
 
 class Deliverer:
-    """Sends what is due and records what came of it; each is sent at least once."""
+    """Sends what is due of one kind and records what came of it; each is sent at least once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each of its own kind
         self,
         deliveries: Deliveries,
         senders: Senders,
         options: CallbackOptions,
+        kind: DeliveryKind,
         *,
         clock: Callable[[], float] = time.time,
+        poll_s: float = POLL_S,
     ) -> None:
         self._deliveries = deliveries
         self._senders = senders
         self._options = options
+        self._window = Window(kind)
         self._clock = clock
+        self._poll_s = poll_s
 
     async def run_once(self) -> int:
-        """Send some of what is due, all at the same time; how many those were."""
-        due = await self._deliveries.due(limit=LIMIT, lease_s=LEASE_S)
-        if due:
-            await self._deliveries.settle(await asyncio.gather(*map(self._deliver, due)))
-        return len(due)
+        """Send what is due, and becomes due meanwhile, until nothing is; how many that was."""
+        sent = 0
+        try:
+            while True:
+                sent += await self._begin()
+                if not await self._window.one_has_ended(self._poll_s):
+                    return sent
+                await self._settle()
+        except asyncio.CancelledError:
+            await self._window.abandon()
+            raise
+
+    async def _begin(self) -> int:
+        """Start as many as there is room for, in turns."""
+        begun = 0
+        while room := self._window.room:
+            shares = self._window.shares
+            due = await self._deliveries.due(limit=room, lease_s=LEASE_S, shares=shares)
+            for delivery in due:
+                self._window.begin(delivery, asyncio.create_task(self._deliver(delivery)))
+            begun += len(due)
+            if not due:
+                break
+        return begun
+
+    async def _settle(self) -> None:
+        """Record what has ended; what the records did not take is kept for the next time."""
+        ended = self._window.ended
+        if ended:
+            await self._deliveries.settle([task.result() for task in ended])
+            self._window.forget(ended)
 
     async def _deliver(self, delivery: Delivery) -> Delivered:
         if not delivery.job.state.has_ended:

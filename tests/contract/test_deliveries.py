@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 
 from omma.domain.events import EventKind
 from omma.domain.jobs import Completed, ImageRef, JobFilter, JobId, JobState, Submission
-from omma.ports.deliveries import Delivered, DeliveryKind
+from omma.ports.deliveries import Delivered, DeliveryKind, Shares
 from omma.stores.records.control import SqlJobControl
 from omma.stores.records.deliveries import SqlDeliveries
 from omma.stores.records.jobs import SqlJobStore
@@ -29,8 +29,20 @@ async def complete(ports, *submissions):
     await ports.queue.settle([Completed(claim.hold, {"faces": []}) for claim in claims])
 
 
-async def due(ports, *, limit=10, lease_s=60):
-    return await ports.deliveries.due(limit=limit, lease_s=lease_s)
+async def due(ports, *, limit=10, lease_s=60, **shares):
+    return await ports.deliveries.due(limit=limit, lease_s=lease_s, shares=Shares(**shares))
+
+
+def called(*named):
+    """Submissions by id, owner and callback URL."""
+    return [
+        replace(CALLED, job_id=JobId(name), owner=owner, callback_url=url)
+        for name, owner, url in named
+    ]
+
+
+def names(found):
+    return [each.job.job_id for each in found]
 
 
 async def settle(ports, delivery, error="", delay_s=None):
@@ -80,6 +92,56 @@ async def test_no_more_are_taken_than_asked_for(ports):
     await complete(ports, *both)
 
     assert [len(await due(ports, limit=4)) for _ in range(3)] == [4, 2, 0]
+
+
+async def test_owners_take_turns_and_each_gets_what_is_due_first(ports):
+    await complete(ports, *called(*[(f"a{n}", "anna", "http://a/") for n in range(3)]))
+    ports.advance(1)
+    await complete(ports, *called(("b0", "ben", "http://b/"), ("b1", "ben", "http://b/")))
+
+    turns = [names(await due(ports, limit=2)) for _ in range(3)]
+
+    assert [sorted(turn) for turn in turns] == [["a0", "b0"], ["a1", "b1"], ["a2"]]
+
+
+async def test_no_more_than_its_share_is_taken_of_one_owner_or_origin(ports):
+    of_anna = [(f"a{n}", "anna", f"http://a{n}/") for n in range(4)]
+    of_one_host = [(f"h{n}", f"owner{n}", f"https://h:8443/{n}?x=/") for n in range(4)]
+    await complete(ports, *called(*of_anna, *of_one_host))
+
+    found = names(await due(ports, each=2))
+
+    assert sorted(name[0] for name in found) == ["a", "a", "h", "h"]
+
+
+async def test_who_has_its_fill_is_left_out_and_comes_later(ports):
+    of_anna = [("0", "anna", "http://slow/x"), ("1", "anna", "http://slow")]
+    others = [("2", "anna", "http://slower/"), ("3", "ben", "http://slower/")]
+    await complete(ports, *called(*of_anna, *others))
+
+    without = await due(ports, without_owners=["ben"], without_origins=["http://slow"])
+
+    assert names(without) == ["2"]
+    assert sorted(names(await due(ports))) == ["0", "1", "3"]
+
+
+async def test_a_full_backlog_of_one_does_not_hide_another(ports, monkeypatch):
+    monkeypatch.setattr("omma.stores.records.deliveries.LOOKED_AT", 3)
+    await complete(ports, *called(*[(f"a{n}", "anna", "http://a/") for n in range(5)]))
+    await complete(ports, *called(("b", "ben", "http://b/")))
+
+    assert names(await due(ports, without_owners=["anna"])) == ["b"]
+
+
+async def test_only_the_kind_that_is_asked_for_is_taken(ports):
+    await complete(ports, CALLED_AND_POSTED)
+
+    found = [await due(ports, kinds=[kind]) for kind in (*DeliveryKind, *DeliveryKind)]
+
+    assert [[each.kind for each in taken] for taken in found] == [[k] for k in DeliveryKind] + [
+        [],
+        [],
+    ]
 
 
 async def test_a_success_is_the_end_of_it(ports):

@@ -25,6 +25,8 @@ from omma.services.deliveries import (
     Senders,
     signature,
 )
+from omma.services.posts import OF_ORIGIN, OF_OWNER, STEP
+from tests.drill.verdict import eventually
 from tests.job_fakes import MemoryJobs
 from tests.logged import messages
 from tests.pages import blocks
@@ -38,15 +40,22 @@ class FakePoster:
     posts: list = field(default_factory=list)  # (url, body, headers)
     error: Exception | None = None
     gate: asyncio.Event | None = None  # holds every post until it is set
+    held: str = ""  # if not empty, only posts to URLs that have this in them
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def post(self, url, body, headers):
         self.posts.append((url, body, dict(headers)))
         self.arrived.release()
-        if self.gate:
+        if self.gate and self.held in url:
             await self.gate.wait()
         if self.error:
             raise self.error
+
+    def hold(self, part=""):
+        self.gate, self.held = asyncio.Event(), part
+
+    def urls(self, part):
+        return [url for url, _, _ in self.posts if part in url]
 
 
 @dataclass
@@ -67,10 +76,17 @@ class World:
     plain: FakePoster = field(default_factory=FakePoster)
     media_store: FakeMediaStore = field(default_factory=FakeMediaStore)
 
-    def deliverer(self, **options):
+    def deliverer(self, kind=DeliveryKind.CALLBACK, **options):
         senders = Senders(self.guarded, self.plain, self.media_store)
         options = CallbackOptions(**{"secret": "s3cret", **options})
-        return Deliverer(self.jobs.deliveries, senders, options, clock=lambda: NOW_S + 0.9)
+        return Deliverer(
+            self.jobs.deliveries, senders, options, kind, clock=lambda: NOW_S + 0.9, poll_s=0.01
+        )
+
+    async def end_all(self, submissions):
+        await self.jobs.store.submit(submissions, quota=1000)
+        claims = await self.jobs.queue.claim("runner", ["work"], limit=1000, lease_s=30)
+        await self.jobs.queue.settle([Completed(claim.hold, {}) for claim in claims])
 
     async def end(self, outcome="completed", **asked):
         """A job that ends as said."""
@@ -253,7 +269,7 @@ async def test_the_media_store_is_told_the_result(world):
     world.jobs.media_store = True
     await world.end(media_store_id="42")
 
-    await world.deliverer().run_once()
+    await world.deliverer(DeliveryKind.MEDIA_STORE).run_once()
 
     assert world.media_store.results == [("42", {"faces": []})]
     assert world.row(DeliveryKind.MEDIA_STORE).status == "completed"
@@ -263,7 +279,7 @@ async def test_a_media_store_that_stays_away_makes_the_job_sync_failed_until_it_
     world.jobs.media_store = True
     world.media_store.error = MediaStoreUnreachable("the media store answered with status 500")
     await world.end(media_store_id="42")
-    deliverer = world.deliverer(media_store_tries=3)
+    deliverer = world.deliverer(DeliveryKind.MEDIA_STORE, media_store_tries=3)
 
     for _ in range(3):
         assert await deliverer.run_once() == 1
@@ -284,7 +300,7 @@ async def test_an_id_that_the_media_store_cannot_have_is_given_up(world):
     world.media_store.error = MediaNotFound("no media can have the id '..'")
     await world.end(media_store_id="..")
 
-    await world.deliverer().run_once()
+    await world.deliverer(DeliveryKind.MEDIA_STORE).run_once()
 
     assert (await world.jobs.store.get("job")).state is JobState.SYNC_FAILED
 
@@ -363,3 +379,108 @@ async def test_the_documented_check_refuses_what_is_old(monkeypatch):
     headers = {"X-Omma-Timestamp": then, "X-Omma-Signature": signature("s3cret", then, body)}
 
     assert not is_genuine("s3cret", headers, body)
+
+
+def job(number, url, owner="me"):
+    return Submission(f"{owner}-{number}", "work", (), owner, callback_url=url)
+
+
+@pytest.fixture
+async def running():
+    """A deliverer at work until the test is over."""
+    tasks = []
+
+    def start(*deliverers):
+        tasks.extend(asyncio.create_task(each.run_once()) for each in deliverers)
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def sent(poster, part, count=1):
+    async with asyncio.timeout(30):
+        while len(poster.urls(part)) < count:
+            await poster.arrived.acquire()
+
+
+async def test_what_becomes_due_while_a_host_hangs_is_sent_and_recorded_meanwhile(world, running):
+    world.guarded.hold("hangs")
+    await world.end_all([job(0, "http://hangs.example/")])
+    running(world.deliverer())
+    await sent(world.guarded, "hangs")
+
+    await world.end_all([job(1, "http://well.example/")])
+    await sent(world.guarded, "well")
+
+    row = world.jobs.to_deliver[DeliveryKind.CALLBACK, "me-1"]
+
+    async def is_recorded():
+        return row.status == "completed"
+
+    await eventually(is_recorded)
+    assert not world.guarded.gate.is_set()
+
+
+async def test_behind_130_that_hang_of_one_owner_another_owners_is_sent_at_once(world, running):
+    world.guarded.hold("hangs")
+    hanging = [job(n, f"http://hangs{n}.example/") for n in range(130)]
+    await world.end_all(hanging)
+    running(world.deliverer())
+    await sent(world.guarded, "hangs", OF_OWNER)
+
+    await world.end_all([job(0, "http://well.example/", owner="other")])
+    await sent(world.guarded, "well")
+
+    assert len(world.guarded.urls("hangs")) == OF_OWNER
+
+
+async def test_a_host_that_hangs_takes_few_of_its_owners_places(world, running):
+    world.guarded.hold("hangs")
+    hanging = [job(n, f"http://hangs.example/{n}") for n in range(30)]
+    await world.end_all([*hanging, *(job(n, "http://well.example/") for n in range(30, 60))])
+    running(world.deliverer())
+
+    await sent(world.guarded, "well", 30)
+
+    assert len(world.guarded.urls("hangs")) == OF_ORIGIN
+
+
+async def test_owners_take_turns_whoever_asked_first(world):
+    await world.end_all([job(n, f"http://first{n}.example/") for n in range(100)])
+    await world.end_all([job(n, "http://second.example/", owner="other") for n in range(2)])
+
+    assert await world.deliverer().run_once() == 102
+
+    places = [n for n, (url, _, _) in enumerate(world.guarded.posts) if "second" in url]
+    assert max(places) < STEP
+
+
+async def test_callbacks_that_hang_hold_up_no_post_to_the_media_store(world, running):
+    world.jobs.media_store = True
+    world.guarded.hold()
+    await world.end(callback_url=THEIRS, media_store_id="42")
+    running(world.deliverer())
+    await world.guarded.arrived.acquire()
+
+    assert await world.deliverer(DeliveryKind.MEDIA_STORE).run_once() == 1
+
+    assert world.media_store.results == [("42", {"faces": []})]
+
+
+async def test_an_outcome_that_the_records_did_not_take_is_recorded_later_without_a_post(world):
+    world.guarded.hold()
+    await world.end(callback_url=THEIRS)
+    deliverer = world.deliverer()
+    turn = asyncio.create_task(deliverer.run_once())
+    await world.guarded.arrived.acquire()
+    world.jobs.is_down = True
+    with pytest.raises(StoreUnavailable):
+        await turn
+
+    world.guarded.gate.set()
+    world.jobs.is_down = False
+    await deliverer.run_once()
+
+    assert (world.row().status, len(world.guarded.posts)) == ("completed", 1)

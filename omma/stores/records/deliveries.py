@@ -4,18 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    Table,
+    and_,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omma.domain.events import EventKind
 from omma.domain.jobs import Failure, JobState
-from omma.ports.deliveries import Delivered, Delivery, DeliveryKind
+from omma.ports.deliveries import EVERYBODY, Delivered, Delivery, DeliveryKind, Shares
 from omma.stores.records.database import Database
 from omma.stores.records.events import NewEvent, append_events, new_event
 from omma.stores.records.rows import clean, to_job
 from omma.stores.records.tables import callbacks, jobs, media_store_sync_status
 
 LONGEST_ERROR = 2000  # characters
+LOOKED_AT = 1000  # of those that are due, the first; who has its fill is not among them
 TABLES: Mapping[DeliveryKind, Table] = {
     DeliveryKind.CALLBACK: callbacks,
     DeliveryKind.MEDIA_STORE: media_store_sync_status,
@@ -32,21 +44,44 @@ class SqlDeliveries:
         self._kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
         self._database = database
 
-    async def due(self, *, limit: int, lease_s: float) -> list[Delivery]:
+    async def due(
+        self, *, limit: int, lease_s: float, shares: Shares = EVERYBODY
+    ) -> list[Delivery]:
         self._kinds.reverse()  # each kind is first in turn: many of one starve none of the other
         found: list[Delivery] = []
         async with self._database.write() as connection:
             for kind in self._kinds:
-                taken = await self._take(connection, TABLES[kind], limit - len(found), lease_s)
-                found += await _with_jobs(connection, kind, taken)
+                if kind in shares.kinds:
+                    fair = self._fair(connection, kind, shares).limit(limit - len(found))
+                    taken = await self._take(connection, TABLES[kind], fair, lease_s)
+                    found += await _with_jobs(connection, kind, taken)
         return found
 
+    def _fair(
+        self, connection: AsyncConnection, kind: DeliveryKind, shares: Shares
+    ) -> Select[tuple[int]]:
+        """The ids of those that are due, so that owners take turns."""
+        table, owner = TABLES[kind], jobs.c.created_by
+        origin = _origin(connection) if kind is DeliveryKind.CALLBACK else jobs.c.job_id
+        first = select(table.c.id, table.c.next_retry_at, owner, origin.label("origin"))
+        first = first.join(jobs, jobs.c.job_id == table.c.job_id).where(
+            table.c.next_retry_at <= self._database.now,
+            owner.not_in(shares.without_owners),
+            origin.not_in(shares.without_origins),
+        )
+        late = first.order_by(table.c.next_retry_at, table.c.id).limit(LOOKED_AT).subquery()
+        turns = (_turn(late.c.created_by, late).label("of_owner"), _turn(late.c.origin, late))
+        ranked = select(late.c.id, late.c.next_retry_at, turns[0], turns[1].label("of_origin"))
+        each = ranked.subquery()
+        within = and_(each.c.of_owner <= shares.each, each.c.of_origin <= shares.each)
+        return select(each.c.id).where(within).order_by(each.c.of_owner, each.c.next_retry_at)
+
     async def _take(
-        self, connection: AsyncConnection, table: Table, limit: int, lease_s: float
+        self, connection: AsyncConnection, table: Table, fair: Select[tuple[int]], lease_s: float
     ) -> Sequence[Row[Any, Any, Any]]:
         now = self._database.now
-        late = select(table.c.id).where(table.c.next_retry_at <= now)
-        late = late.order_by(table.c.next_retry_at).limit(limit).with_for_update(skip_locked=True)
+        late = select(table.c.id).where(table.c.id.in_(fair), table.c.next_retry_at <= now)
+        late = late.with_for_update(skip_locked=True)
         taking = (
             update(table)
             .where(table.c.id.in_(select(late.cte("late").c.id)))  # as a CTE: chosen only once
@@ -92,6 +127,19 @@ class SqlDeliveries:
         if outcome.delay_s is None:
             return {**row, "sync_status": "failed"}
         return {**row, "next_retry_at": now + round(outcome.delay_s * 1000)}
+
+
+def _origin(connection: AsyncConnection) -> ColumnElement[str]:
+    """As `origin_of` has it."""
+    place_of = func.instr if connection.dialect.name == "sqlite" else func.strpos
+    url = jobs.c.callback_url
+    rest = func.substr(url, 9) + literal("/")
+    return func.substr(url, 1, place_of(rest, literal("/")) + 7)
+
+
+def _turn(of: ColumnElement[Any], late: FromClause) -> ColumnElement[int]:
+    order = (late.c.next_retry_at, late.c.id)
+    return func.row_number().over(partition_by=of, order_by=order)
 
 
 async def _with_jobs(
