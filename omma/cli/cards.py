@@ -32,7 +32,8 @@ Draw = Annotated[
     Path | None,
     typer.Option(
         metavar="OUT",
-        help="Also save the picture with its cards drawn: a file, or a folder for many.",
+        help="Also save the picture with its cards drawn: a file, or a folder for many; "
+        "exit code 1 where one cannot be.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON line a picture, for programs.")]

@@ -19,7 +19,9 @@ from omma.wire.faces import DetectParams, EmbedParams
 Draw = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", file_okay=False, help="Also save each picture with its faces drawn."
+        metavar="DIR",
+        file_okay=False,
+        help="Also save each picture with its faces drawn; exit code 1 where one cannot be.",
     ),
 ]
 MinScore = Annotated[float | None, typer.Option(help="Drop faces less sure than this, 0 to 1.")]

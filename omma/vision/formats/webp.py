@@ -58,9 +58,18 @@ def _first_frame(data: bytes) -> bytes:
                 raise TruncatedImage("a WebP that ends inside its image")
             parts.append(data[start - 8 : start + length] + bytes(length & 1))
         if name in FRAMES:
+            _check_end(data, start + length + (length & 1))
             break
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<L", len(body)) + body
+
+
+def _check_end(data: bytes, position: int) -> None:
+    """Refuse a frame that no chunk follows, but other bytes: some of its own are missing."""
+    end = struct.unpack_from("<L", data, 4)[0] + 8
+    following = data[position : min(position + 4, end)]
+    if len(following) == 4 and not (following.isascii() and following.decode().isprintable()):  # noqa: PLR2004
+        raise UndecodableImage("a WebP whose image is not as long as it says")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
