@@ -1,4 +1,5 @@
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -301,6 +302,20 @@ def test_an_orientation_in_xmp_or_in_a_text_turns_nothing():
 
     for data in turned:
         assert probe(data, LIMITS).orientation == 1
+
+
+def test_a_panorama_that_ends_in_the_makers_data_and_not_in_an_end_marker_is_read():
+    jpeg = sources()["jpeg"]
+    tail = segment(0xE4, bytes(40)) + b"SEFH" + bytes(32) + b"SEFT"
+
+    assert (read(jpeg[:-2] + tail) == read(jpeg)).all()
+
+
+def test_a_text_that_unpacks_to_megabytes_beside_a_png_is_not_unpacked():
+    png = sources()["png"]
+    text = b"workflow\0\0" + zlib.compress(bytes(4_000_000))
+
+    assert (read(insert(png, PNG_START, png_chunk(b"zTXt", text))) == read(png)).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
