@@ -29,6 +29,9 @@ UNWANTED = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY
 def surroundings(instance: Instance, environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` with what makes Ray and Serve ours; they read it when they are imported."""
     return {
+        # Above HAProxy's 16 KiB for all headers: websockets would leave a longer line, such as that
+        # of a large token, without an answer.
+        "WEBSOCKETS_MAX_LINE_LENGTH": "65536",
         "MALLOC_ARENA_MAX": "2",  # glibc keeps what each arena has freed: 8 for every core
         **{name: value for name, value in environ.items() if name not in UNWANTED},
         **unproxied(environ),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from ray.serve._private.constants import RAY_SERVE_HAPROXY_TUNE_BUFSIZE
 
 from deployments.instance import Instance, run_dir
 from deployments.reaping import MARKER, itself
@@ -42,6 +43,15 @@ def environment(tmp_path):
         short_home=str(tmp_path),
     )
     return surroundings(instance, {"RAY_ADDRESS": "theirs", "RAY_AUTH_TOKEN": "x", "HOME": "/h"})
+
+
+def test_sockets_take_every_line_that_haproxy_lets_through(environment):
+    script = "from websockets.http11 import MAX_LINE_LENGTH; print(MAX_LINE_LENGTH)"
+    command = [sys.executable, "-c", script]
+
+    read = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert int(read.stdout) > RAY_SERVE_HAPROXY_TUNE_BUFSIZE
 
 
 def test_the_token_is_made_once_for_our_eyes_only(tmp_path):
