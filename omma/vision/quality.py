@@ -24,6 +24,11 @@ NOSE_DEPTH = 0.42
 NOSE_HEIGHT = 0.55  # part of the way from eyes to mouth, median of the same faces
 NOSE_TRAVEL = 0.5  # change of that part when the head looks straight up or down
 
+# Roll at which no recogniser knows a face, as its landmarks show it. Detectors draw leaning faces
+# too upright: at 90 degrees CenterFace's landmarks show 57, alignment turns by those alone, and
+# the median similarity to the upright face is 0.24 (ArcFace) and -0.04 (FaceNet).
+LOST_ROLL = np.radians(60)
+
 # Grey levels; dark skin in good light averages 80 and more, so only bad light is dark here.
 DARK_MEAN, BRIGHT_MEAN = 50.0, 205.0
 BLACK, WHITE = 5, 250  # at and beyond these, detail is lost
@@ -51,7 +56,8 @@ def size(landmarks: Float32[np.ndarray, "n 5 2"]) -> Float64[np.ndarray, " n"]:
 def pose(landmarks: Float32[np.ndarray, "n 5 2"]) -> Float64[np.ndarray, " n"]:
     """Cosines of yaw and of pitch, as the nose's place between eyes and mouth tells them, and roll.
 
-    Roll weighs half, since alignment undoes it: upside down is 0, lying on a side is 0.5.
+    Roll weighs as FaceNet's similarity to the same face upright falls, measured on 14 faces: 0.97
+    where the landmarks show 13 degrees, 0.91 at 23, 0.80 at 35, 0.42 at 47, and 0.02 at 58.
     """
     across, down, nose = _axes(landmarks)
     upright = _unit(_unit(across) + _unit(np.stack([down[:, 1], -down[:, 0]], 1)))
@@ -60,7 +66,8 @@ def pose(landmarks: Float32[np.ndarray, "n 5 2"]) -> Float64[np.ndarray, " n"]:
     along = _over((nose * down).sum(1), _length(down) ** 2)
     yaw = _cosine((sideways - _over((down * upright).sum(1), extent) * along) / NOSE_DEPTH)
     pitch = _cosine((along - NOSE_HEIGHT) / NOSE_TRAVEL)
-    return yaw * pitch * (1 + upright[:, 0]) / 2 * (extent > 0)
+    roll = np.arccos(np.clip(upright[:, 0], -1, 1))
+    return yaw * pitch * (1 - np.minimum(1, roll / LOST_ROLL) ** 3) * (extent > 0)
 
 
 def sharpness(grey: UInt8[np.ndarray, "h w"]) -> float:

@@ -93,6 +93,16 @@ def test_looking_up_or_down_is_worse(sign):
     assert pose(turned(0, sign * 0.6)) < pose(turned(0))
 
 
+@pytest.mark.parametrize(
+    ("degrees", "least", "most"), [(15, 0.95, 1), (45, 0.5, 0.65), (60, 0, 0.02), (90, 0, 0)]
+)
+def test_a_head_that_leans_further_than_recognisers_can_follow_is_no_good(degrees, least, most):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    leaning = (FRONTAL - FRONTAL.mean(axis=1)) @ np.array([[c, s], [-s, c]], np.float32)
+
+    assert least <= pose(leaning.astype(np.float32))[0] / pose(FRONTAL)[0] <= most
+
+
 @given(st.floats(0, np.pi / 2), st.floats(0, np.pi / 2))
 def test_the_further_a_head_leans_the_worse_it_is(one, other):
     less, more = sorted((one, other))
