@@ -184,7 +184,7 @@ def failing(tmp_path):
     """A real HAProxy whose replicas are down, break off, or say nothing."""
     (tmp_path / "500.http").write_text(WHOLE)
     config, port = tmp_path / "haproxy.cfg", unused_port()
-    wrapper = write_wrapper(tmp_path / "haproxy", get_haproxy_binary(), "127.0.0.1")
+    wrapper = write_wrapper(tmp_path / "haproxy", get_haproxy_binary(), "127.0.0.1", "1-a")
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         broken = stack.enter_context(socketserver.TCPServer(("127.0.0.1", 0), BreaksOff))
