@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,7 +151,7 @@ def _embedded(image):
     seen = _outcome(image, DetectOptions())
     if isinstance(seen, OmmaError):
         return seen
-    vector = np.random.default_rng(list(image)).standard_normal(DIMENSION).astype(np.float32)
+    vector = np.random.default_rng(zlib.crc32(image)).standard_normal(DIMENSION).astype(np.float32)
     values = vector / np.linalg.norm(vector)
     timings_ms = {"decode": 1.234567, "embed": 2.0}
     return ImageEmbedding("fake_space", "fake_model", values, WIDTH_PX, HEIGHT_PX, timings_ms)
