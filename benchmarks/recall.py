@@ -95,8 +95,8 @@ def find(finder: FaceFinder, data: bytes, det_size: DetSize) -> Detection:
     """Faces of one encoded image."""
     options = DetectOptions(det_size=det_size)
     prepared = finder.prepare(data, options)
-    [candidates] = finder.detect([prepared.pixels], [options.min_score])
-    return finder.finish(prepared, candidates, options)
+    looks = [finder.detect([canvas], [options.min_score])[0] for canvas in prepared.looks]
+    return finder.finish(prepared, finder.merged(prepared, looks), options)
 
 
 def read_portraits(finder: FaceFinder, data: Path) -> Iterator[Portrait]:

@@ -15,7 +15,7 @@ from deployments.metrics import EngineMetrics
 from deployments.replica import enter_replica
 from omma.domain.errors import OmmaError, Overloaded
 from omma.domain.faces import Detection, DetectOptions, Lane
-from omma.engines.finder import FaceFinder, Prepared
+from omma.engines.finder import FaceFinder
 from omma.engines.loading import load_detector, load_embedder
 from omma.ports.faces import Candidates
 from omma.settings import EmbedderSettings, Settings
@@ -26,9 +26,9 @@ from omma.vision.images import ImageLimits
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """An image on its way to the detector."""
+    """A canvas on its way to the detector."""
 
-    prepared: Prepared
+    pixels: UInt8[np.ndarray, "h w 3"]
     min_score: float
 
 
@@ -78,16 +78,21 @@ class FaceDetection:
         prepared = await run(self._threads, self._finder.prepare, image, options)
         self._metrics.decode(prepared.decode_ms, lane)
         queued = time.perf_counter()
-        [outcome] = await self._batcher([_Waiting(prepared, options.min_score)], lane=lane)
-        if isinstance(outcome, Exception):
-            raise outcome
+        waiting = [_Waiting(pixels, options.min_score) for pixels in prepared.looks]
+        looks: list[Candidates] = []
+        for outcome in await self._batcher(waiting, lane=lane):
+            if isinstance(outcome, Exception):
+                raise outcome
+            looks.append(outcome)
+        candidates = self._finder.merged(prepared, looks)
         detect_ms = (time.perf_counter() - queued) * 1000
-        found = await run(self._threads, self._finder.finish, prepared, outcome, options)
+        found = await run(self._threads, self._finder.finish, prepared, candidates, options)
         return replace(found, timings_ms={**found.timings_ms, "detect": detect_ms})
 
     def _find(self, batch: list[_Waiting]) -> Sequence[Candidates]:
-        canvases = [waiting.prepared.pixels for waiting in batch]
-        return self._finder.detect(canvases, [waiting.min_score for waiting in batch])
+        return self._finder.detect(
+            [waiting.pixels for waiting in batch], [waiting.min_score for waiting in batch]
+        )
 
 
 class FaceEmbedding:
@@ -131,4 +136,4 @@ class FaceEmbedding:
 
 
 def _canvas_shape(waiting: _Waiting) -> tuple[int, ...]:
-    return waiting.prepared.pixels.shape
+    return waiting.pixels.shape

@@ -9,6 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from omma.domain.faces import Alignment, Detection, DetectOptions, Face
 from omma.engines.cutting import Photo, Places, cut, jpeg_crop, reduction_needed
+from omma.engines.scales import FINE_TO_PX, SHRINK, merge
 from omma.ports.faces import Candidates, DetectorEngine
 from omma.vision.boxes import area, clip
 from omma.vision.canvas import Canvas, CanvasPolicy, choose_side, letterbox
@@ -27,12 +28,18 @@ class Prepared:
 
     photo: Photo
     canvas: Canvas
+    coarse: Canvas | None  # the same image once more, for faces too large for `canvas`
     decode_ms: float
 
     @property
     def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
-        """What the detector looks at."""
+        """What the detector looks at first."""
         return self.canvas.pixels
+
+    @property
+    def looks(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
+        """All that the detector looks at, one canvas or two; `FaceFinder.merged` joins them."""
+        return (self.pixels, self.coarse.pixels) if self.coarse else (self.pixels,)
 
 
 class FaceFinder:
@@ -53,15 +60,28 @@ class FaceFinder:
         reduction = reduction_for(header, side)
         photo = Photo(data, header, decode(data, header, reduction=reduction), reduction)
         canvas = letterbox(photo.pixels, side, self._policy)
+        coarse = None
+        if options.det_size == "auto" and min(side, max(photo.pixels.shape)) > FINE_TO_PX:
+            coarse = letterbox(photo.pixels, side // SHRINK, self._policy)
         if photo.pixels.nbytes > MAX_WAITING_BYTES:
             photo = photo.without_pixels()
-        return Prepared(photo, canvas, decode_ms=_ms_since(started))
+        return Prepared(photo, canvas, coarse, decode_ms=_ms_since(started))
 
     def detect(
         self, canvases: Sequence[UInt8[np.ndarray, "h w 3"]], min_scores: Sequence[float]
     ) -> list[Candidates]:
         """Look at canvases of one shape together, each with its threshold; one answer each."""
         return self._engine.run(np.stack(canvases), min_scores)
+
+    def merged(self, prepared: Prepared, looks: Sequence[Candidates]) -> Candidates:
+        """What the detector saw in each of ``prepared.looks``, as faces of the first."""
+        if prepared.coarse is None:
+            return looks[0]
+        fine, coarse = prepared.canvas, prepared.coarse
+        scale = np.array([fine.scale_x, fine.scale_y], np.float32)
+        boxes = coarse.to_image(looks[1].boxes.reshape(-1, 2)) * scale
+        landmarks = coarse.to_image(looks[1].landmarks) * scale
+        return merge(looks[0], Candidates(boxes.reshape(-1, 4), landmarks, looks[1].scores))
 
     def finish(
         self, prepared: Prepared, candidates: Candidates, options: DetectOptions

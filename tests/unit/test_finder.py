@@ -217,3 +217,35 @@ def test_what_is_no_image_or_too_large_is_refused_before_the_detector():
     for data, error in cases:
         with pytest.raises(error):
             finder.prepare(data, DetectOptions())
+
+
+def test_auto_looks_a_second_time_only_where_a_face_could_be_too_large_for_the_first():
+    finder = FaceFinder(FakeDetector(), ImageLimits())
+
+    looks = {
+        (width, size): [canvas.shape[1] for canvas in prepared.looks]
+        for width in (300, 400, 640, 1280)
+        for size in ("auto", 1280)
+        for prepared in [finder.prepare(photo(width, 300), DetectOptions(det_size=size))]
+    }
+
+    assert looks == {
+        (300, "auto"): [320], (300, 1280): [320], (400, "auto"): [416], (400, 1280): [416],
+        (640, "auto"): [640, 160], (640, 1280): [640],
+        (1280, "auto"): [1280, 320], (1280, 1280): [1280],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["tight", "square"])
+def test_what_the_second_look_finds_is_in_pixels_of_the_original(policy):
+    box = (200, 100, 1800, 1300)
+    options = DetectOptions(det_size="auto")
+    finder = FaceFinder(FakeDetector(), ImageLimits(), policy)
+    prepared = finder.prepare(photo(1999, 1499, box), options)
+    looks = [finder.detect([canvas], [options.min_score])[0] for canvas in prepared.looks]
+    nothing = Candidates(looks[0].boxes[:0], looks[0].landmarks[:0], looks[0].scores[:0])
+
+    candidates = finder.merged(prepared, [nothing, looks[1]])
+
+    [face] = finder.finish(prepared, candidates, options).faces
+    assert np.abs(face.box - box).max() < 12  # two px of a canvas of 320
