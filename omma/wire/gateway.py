@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from omma.wire.events import GatewayState, ProgressData
 from omma.wire.jobs import EntityRef, Key, MediaId, Moment, WebUrl
@@ -46,7 +46,7 @@ class QueueRequest(BaseModel):
     )
     entity: EntityRef | None = None
     image_data: ImagePayload | Annotated[str, Field(min_length=1)] | None = None
-    images: list[GatewayImage] = Field(
+    images: Annotated[list[GatewayImage], FailFast()] = Field(  # wrong by the thousand, one is told
         default_factory=list[GatewayImage], description="Of a gallery, or of a scene."
     )
     url: WebUrl | None = None
