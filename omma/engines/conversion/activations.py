@@ -15,10 +15,8 @@ def unfold_prelu(model: onnx.ModelProto) -> None:
     """Replace every PRelu with a slope per channel by depthwise convolutions, in place.
 
     ONNX Runtime has no PRelu kernel for the blocked layout of its convolutions, and reorders the
-    tensor around each one. With slopes ``a <= 1``, ``prelu(x) = x + relu((a - 1) x)``: both terms
-    are 1x1 depthwise convolutions, of which one ends in its Relu and the other takes the sum. One
-    slope above 1 makes the function concave there, and the tensor is written as
-    ``a x + (1 - a) relu(x)``, a pass longer.
+    tensor around each one. ``prelu(x) = x + (1 - a) relu(-x)`` for any slope ``a``: two 1x1
+    depthwise convolutions, of which the first ends in its Relu and the second takes the sum.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
@@ -61,16 +59,10 @@ def _unfolded(
     model: onnx.ModelProto, prelu: NodeProto, slopes: Float32[np.ndarray, " c"]
 ) -> Iterator[NodeProto]:
     x, y = prelu.input[0], prelu.output[0]
-    bent, straight = f"{y}_bent", f"{y}_straight"
-    if slopes.max() <= 1:
-        yield _depthwise(model, x, slopes - 1, f"{y}_scaled")
-        yield helper.make_node("Relu", [f"{y}_scaled"], [bent])
-        yield _depthwise(model, x, np.ones_like(slopes), straight)
-    else:
-        yield helper.make_node("Relu", [x], [f"{y}_positive"])
-        yield _depthwise(model, f"{y}_positive", 1 - slopes, bent)
-        yield _depthwise(model, x, slopes, straight)
-    yield helper.make_node("Add", [straight, bent], [y])
+    yield _depthwise(model, x, -np.ones_like(slopes), f"{y}_turned")
+    yield helper.make_node("Relu", [f"{y}_turned"], [f"{y}_below"])
+    yield _depthwise(model, f"{y}_below", 1 - slopes, f"{y}_bent")
+    yield helper.make_node("Add", [f"{y}_bent", x], [y])
 
 
 def _depthwise(
