@@ -21,7 +21,7 @@ from omma.domain.tokens import Principal
 from omma.ports.jobs import BatchStore, JobControl, JobStore, QueueDepth
 from omma.services.batches import BatchService
 from omma.services.gathering import Gathering
-from omma.services.intake import Intake, Order, as_id
+from omma.services.intake import Intake, JobRules, Order, as_id
 from omma.services.pulse import Pulse
 
 CHUNK = 500  # jobs deleted in one transaction
@@ -65,8 +65,12 @@ class JobService:
         self._store = store
         self._control = control
         self._intake = intake
-        self.rules = intake.rules
         self._submissions = Gathering(self._submit_all)
+
+    @property
+    def rules(self) -> JobRules:
+        """What jobs may ask for."""
+        return self._intake.rules
 
     async def submit(self, order: Order) -> Job:
         """The new job, or the one that its idempotency key names already."""

@@ -38,7 +38,7 @@ async def test_every_chore_finds_nothing_to_do_in_an_empty_home(settings):
 
     done = {chore.name: await chore.run() for chore in all_chores(settings, records)}
 
-    assert done == dict.fromkeys(("expire", "deliver", "sweep", "prune", "abandon"), 0)
+    assert done == dict.fromkeys(("expire", "deliver", "post", "sweep", "prune", "abandon"), 0)
     await records.close()
 
 

@@ -141,7 +141,7 @@ def test_of_snapshots_that_imports_made_only_some_are_kept(run, home, bundle, mo
     monkeypatch.setenv("OMMA_INDEXES__KEEP", "1")
 
     for _ in range(3):
-        assert run("import", bundle).exit_code == 0
+        assert run("import", "cards", bundle).exit_code == 0
 
     snapshots, published, _ = within(home, served)
     stored = sorted(each.name for each in (home / "blobs" / "indexes" / "cards").iterdir())

@@ -72,7 +72,9 @@ def test_listing_jobs_imports_neither_models_nor_stores_nor_settings():
     )
 
 
-@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.answer], ids=str)
+@pytest.mark.parametrize(
+    "operation", [each for each in OPERATIONS if each.answer], ids=lambda each: each.name
+)
 def test_every_operation_with_an_answer_of_its_own_has_its_command(operation):
     answer = CliRunner().invoke(app, [operation.noun, operation.verb, "--help"])
 
