@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import ray
 from ray import serve
 
 from benchmarks.report import report
+from benchmarks.servers import BENCH_HOME
 from deployments.batching import Batcher
 from deployments.surroundings import client_environment
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8)
     args, _ = parser.parse_known_args()
-    home = Path("var/bench/home").resolve()
+    home = BENCH_HOME.resolve()
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray reads it when it is imported
         command = [sys.executable, "-m", "benchmarks.batcher", "--seconds", str(args.seconds)]
         environment = os.environ | client_environment(home)

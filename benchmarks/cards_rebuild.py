@@ -22,6 +22,7 @@ import ray
 from benchmarks.cards_corpus import WORK, Corpus, draw_all
 from benchmarks.cards_features import Gathered, name_of
 from benchmarks.report import report
+from benchmarks.servers import BENCH_HOME
 from deployments.surroundings import client_environment
 from omma.domain.cards import CardId, ItemFeatures, ItemId
 from omma.engines.cards import SiftCardEngines
@@ -42,7 +43,7 @@ def main() -> None:
     args, _ = parser.parse_known_args()
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray reads it when it is imported
         command = [sys.executable, "-m", "benchmarks.cards_rebuild", *sys.argv[1:]]
-        environment = os.environ | client_environment(Path("var/bench/home").resolve())
+        environment = os.environ | client_environment(BENCH_HOME.resolve())
         subprocess.run(command, check=True, env=environment)  # noqa: S603  ourselves
         return
     draw_all(args.work, args.cards, max(args.cores))

@@ -21,6 +21,7 @@ from deployments.reaping import marked, memory_mb
 from deployments.surroundings import free_port
 
 PATIENCE_S = 180
+BENCH_HOME = Path("var/bench/home")
 REST_S = 1800  # a server that works for longer is not measured
 
 
@@ -44,7 +45,7 @@ def running_omma(config: Path, **variables: str) -> Iterator[Server]:
 
     ``variables`` join those of the environment.
     """
-    port, home = unused_port(), Path("var/bench/home")
+    port, home = unused_port(), BENCH_HOME
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "models").exists():
         (home / "models").symlink_to(Path("var/models").resolve())

@@ -1,11 +1,12 @@
-"""How long until the first answer, and what the idle system weighs, per placement."""
+"""How long a first start takes, what it does afterwards, and what it weighs, per placement."""
 
 import argparse
+import shutil
 import time
 from pathlib import Path
 
 from benchmarks.report import report
-from benchmarks.servers import running_omma
+from benchmarks.servers import BENCH_HOME, cpu_s, running_omma
 
 
 def main() -> None:
@@ -18,12 +19,15 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for _ in range(args.rounds):
         for config in args.config:
+            shutil.rmtree(BENCH_HOME, ignore_errors=True)
             with running_omma(Path(config)) as server:
+                before_s = cpu_s(server.pids)
                 time.sleep(args.rest)
                 rows.append(
                     {
                         "what": config,
                         "ready_s": server.ready_s,
+                        "cores_at_rest": (cpu_s(server.pids) - before_s) / args.rest,
                         "idle_pss_mb": server.memory_mb(),
                         "processes": len(server.pids),
                     }

@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.drawing import CardSpec, draw_card, sample_specs
 from benchmarks.load import Load, http_load
 from benchmarks.report import report
+from benchmarks.servers import BENCH_HOME as HOME
 from benchmarks.servers import running_omma
 from deployments.hands import open_engines
 from deployments.records import Records, open_records
@@ -31,7 +32,6 @@ from omma.domain.indexes import CARDS, IndexStats, Snapshot, SnapshotState
 from omma.settings import Settings
 
 LOCAL = Path("config/local.yaml")
-HOME = Path("var/bench/home")  # of `running_omma`
 VERSIONS = ("20260101T000000Z-swap-a", "20260101T000000Z-swap-b")
 DRAWN = 16  # cards that are drawn; the others are noise, which fills an index as well
 KEYPOINTS = 200  # of one that is not
