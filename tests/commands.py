@@ -17,7 +17,7 @@ def misfit(words):
     while isinstance(command, TyperGroup) and left and left[0] in command.commands:
         command = command.commands[left.pop(0)]
     if isinstance(command, TyperGroup):
-        return "" if left == ["--version"] else f"no command: {' '.join(words)}"
+        return "" if left in (["--version"], ["--help"]) else f"no command: {' '.join(words)}"
     try:
         command.make_context(command.name, left)
     except Exception as error:  # noqa: BLE001  Typer's own have no public base
