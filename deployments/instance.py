@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -89,6 +90,22 @@ def instance_id(mark: str) -> str:
 def of_home(home: Path) -> Callable[[str], bool]:
     """Whether a mark is that of any instance under ``home``, recorded or not."""
     return lambda mark: mark.endswith(f"@{home}")
+
+
+def make_private(home: Path) -> str:
+    """Make ``home`` for its owner alone; answer a warning where it is another user's.
+
+    Ray makes folders that anybody may enter and logs that anybody may read, and a job's id in them
+    opens its result: what shields them is the folder above. Raises `CannotStart` for a folder that
+    users share, such as /tmp.
+    """
+    if home.is_dir() and home.stat().st_mode & stat.S_ISVTX:
+        raise CannotStart(f"{str(home)!r} is shared by all users: name a folder of its own")
+    run_dir(home)
+    if home.stat().st_uid != os.geteuid():
+        return f"{str(home)!r} belongs to another user, who may read all that is in it"
+    home.chmod(0o700)
+    return ""
 
 
 def run_dir(home: Path) -> Path:

@@ -18,7 +18,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from deployments.gate import check_auth, demo_warning
-from deployments.instance import Instance, lock, new_mark, of_home, read_instance, short
+from deployments.instance import (
+    Instance,
+    lock,
+    make_private,
+    new_mark,
+    of_home,
+    read_instance,
+    short,
+)
 from deployments.reaping import MARKER, Process, end, itself, marked, memory_mb, reap
 from deployments.signals import stop_signals
 from deployments.sizes import DEFAULT, read_home, read_plan
@@ -45,6 +53,7 @@ DASHBOARD_PORT = 8265
 def up(arguments: Namespace) -> int:
     """Check early whatever can be checked early, then become the process that serves."""
     _end_on_signals()
+    os.umask(0o077)  # of all that is made from here on, by Ray too
     refuse_unsupported(os.environ)
     for line in without_meaning(os.environ, Settings.variables()):
         say(f"warning: {line}")
@@ -52,6 +61,8 @@ def up(arguments: Namespace) -> int:
     home, http = settings.home, settings.http
     refuse_open_ports(http.host, os.environ, settings.auth)
     check_auth(settings.auth)
+    if warning := make_private(home):
+        say(f"warning: {warning}")
     if not lock(home):
         raise CannotStart(_occupied(home))
     _reap_what_is_left(home)

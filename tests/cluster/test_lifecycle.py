@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 
 import pytest
 
@@ -32,6 +33,9 @@ def ready(new_server):
 
 
 def test_ctrl_c_during_the_start_leaves_nothing(starting):
+    assert (starting.home / "ray").is_dir()  # with folders in it that anybody may enter
+    assert stat.S_IMODE(starting.home.stat().st_mode) == 0o700
+
     starting.process.send_signal(signal.SIGINT)
 
     assert starting.process.wait(STOP_S) == 0

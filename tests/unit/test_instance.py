@@ -2,13 +2,26 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from deployments import instance as instances
-from deployments.instance import Instance, lock, new_mark, of_home, read_instance, run_dir, short
+from deployments.instance import (
+    Instance,
+    lock,
+    make_private,
+    new_mark,
+    of_home,
+    read_instance,
+    run_dir,
+    short,
+)
 from deployments.reaping import Process, itself
+from omma.domain.errors import CannotStart
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -59,6 +72,49 @@ def test_marks_tell_instances_and_homes_apart(tmp_path):
     assert first != second
     assert of_home(tmp_path / "a")(first)
     assert not of_home(tmp_path)(first)
+
+
+@pytest.fixture
+def shared():
+    """A folder that every user may enter."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_nobody_else_sees_into_a_home_or_moves_what_is_in_it(shared):
+    home = shared / "home"
+    (home / "ray").mkdir(parents=True)
+    (home / "ray").chmod(0o777)  # as Ray does
+    home.chmod(0o755)
+
+    assert make_private(home) == ""
+
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    if os.geteuid() == 0:  # only root can try as another
+        program = f"ls {home} || ls {home}/ray || mv {home}/ray {home}/mine"
+        tried = subprocess.run(["sh", "-c", program], user=NOBODY, capture_output=True, text=True)  # noqa: S603, S607, PLW1510
+        assert tried.returncode != 0
+        assert tried.stderr.count("Permission denied") == 3
+    assert (home / "ray").is_dir()
+
+
+def test_a_home_that_all_users_share_is_refused(shared):
+    shared.chmod(0o1777)
+
+    with pytest.raises(CannotStart, match="of its own"):
+        make_private(shared)
+
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    assert list(shared.iterdir()) == []
+
+
+def test_a_home_of_another_user_is_warned_of_and_left_as_it_is(shared, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+
+    assert "another user" in make_private(shared)
+
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
 
 
 def test_one_home_is_locked_once(tmp_path):
