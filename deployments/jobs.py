@@ -61,10 +61,13 @@ class JobWork:
         return {"waiting": self._waiting, "running": self._runner.running}
 
     async def stop(self) -> None:
-        """Claim no more, let work end or hand it back, leave chores to others."""
+        """Claim no more, let work end or hand it back, leave chores to others.
+
+        Whoever waits for it may be cancelled and wait again: the work is not cancelled with them.
+        """
         self._runner.stop()
         self._chores.cancel()
-        await asyncio.gather(self._running, self._chores, return_exceptions=True)
+        await asyncio.wait([self._running, self._chores])
 
 
 class JobRunner:

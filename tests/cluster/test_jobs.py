@@ -3,6 +3,7 @@
 import io
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -16,9 +17,9 @@ from tests.servers import SPLIT, bright_patches, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PER_RUNNER = 3
+VISITORS = 8
 QUICK_JOBS = {
-    "lease_s": 8, "drain_s": 1, "backoff_s": 0.2, "window": 4, "chunk": 2,
-    "queued_per_runner": PER_RUNNER,
+    "lease_s": 8, "backoff_s": 0.2, "window": 4, "chunk": 2, "queued_per_runner": PER_RUNNER,
 }  # fmt: skip
 
 
@@ -198,17 +199,36 @@ def test_jobs_that_run_when_the_server_stops_are_finished_after_its_next_start(w
     assert handed_back == ("pending", 1, 0)
 
 
-def test_on_a_small_host_an_open_stream_does_not_keep_jobs_from_being_handed_back(small, media):
-    with httpx.Client(base_url=small.instance.url, timeout=60, trust_env=False) as http:
+def visit(url, answered, is_over):
+    """Ask one thing after the other, until nobody answers."""
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
+        while not is_over.is_set():
+            try:
+                answered.append(http.post("/api/v1/faces/embed", files={"file": bright_patches()}))
+            except httpx.TransportError:
+                return
+
+
+def test_on_a_small_host_streams_and_requests_do_not_keep_jobs_from_being_handed_back(small, media):
+    url, answered, is_over = small.instance.url, [], threading.Event()
+    with (
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as http,
+        ThreadPoolExecutor(VISITORS) as pool,
+    ):
         done = ended(http, submitted(http, "quick", "image_embedding"))
-        job_id = submitted(http, "slow-small")
-        until(lambda: any("slow-small" in path for path in media.asked))
+        jobs = [submitted(http, f"slow-small-{n}") for n in range(2 * QUICK_JOBS["window"])]
+        until(lambda: len([path for path in media.asked if "slow-small" in path]) >= 4)
 
         with http.stream("GET", "/events") as events:
             first = next(events.iter_raw())
+            for _ in range(VISITORS):
+                pool.submit(visit, url, answered, is_over)
+            until(lambda: len(answered) >= VISITORS)
             code = small.stop()
+            is_over.set()
 
+    handed_back = [recorded(small, job_id) for job_id in jobs]
     assert done["status"] == "completed"
     assert first
     assert code == 0
-    assert recorded(small, job_id) == ("pending", 1, 0)
+    assert handed_back == [("pending", 1, 0)] * 4 + [("pending", 0, 0)] * 4

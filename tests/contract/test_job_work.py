@@ -63,6 +63,23 @@ async def test_what_runs_when_it_stops_is_handed_back_and_leases_are_free(settin
     assert await records.leases.acquire("chore:sweep", "another", ttl_s=1)
 
 
+async def test_who_waits_for_its_end_may_be_cancelled_and_it_is_handed_back_nevertheless(
+    settings, records
+):
+    reading = Reading(gate=asyncio.Event())
+    work = JobWork(settings, records, {"reading": reading})
+    job_id = await submit(records, 1)
+    await soon(lambda: reading.calls)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await work.stop()
+    await work.stop()
+
+    job = await records.jobs.get(job_id)
+    assert (job.state, job.retry_count) == (JobState.PENDING, 0)
+
+
 async def test_a_loop_that_has_ended_is_unhealthy(settings, records):
     work = JobWork(settings, records, {"reading": Reading()})
     work.check()
